@@ -1,0 +1,164 @@
+"""Agents: whatever maps a batch of observations to a batch of actions.
+
+`Agent` is the protocol; `as_agent` accepts plain callables, numpy functions, torch modules and Stable-Baselines3 models too.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wirelessgym.fields import Action, Obs, to_complex, to_real
+from wirelessgym.task import Task
+
+
+class Agent(ABC):
+    """Acts on batches of observations.
+
+    An agent sees the task (its settings and fields) and the observation, never the state. Agents that keep memory over the
+    steps of an episode clear it in `reset`.
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = ()  # ids of the tasks it can do; empty: any
+
+    @abstractmethod
+    def act(self, task: Task, obs: Obs) -> Action:
+        """Return actions for a batch of observations (batch axis first, complex stays complex)."""
+
+    def reset(self, batch: int) -> None:
+        """Forget everything; ``batch`` episodes begin."""
+
+    @property
+    def name(self) -> str:
+        """Name in tables and records."""
+        return getattr(self, "id", None) or type(self).__name__
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trainable parameters (0 for formulas)."""
+        return 0
+
+
+@dataclass
+class CallableAgent(Agent):
+    """Wraps ``f(obs) -> action``; an array that comes back is taken as a tensor."""
+
+    function: Callable[[Obs], Any]
+    title: str
+
+    def act(self, task: Task, obs: Obs) -> Action:
+        """Call the function."""
+        return _as_tensors(self.function(obs))
+
+    @property
+    def name(self) -> str:
+        """The function's own name."""
+        return self.title
+
+
+@dataclass
+class NumpyAgent(Agent):
+    """Wraps a function that wants numpy arrays: complex64, batch axis first."""
+
+    function: Callable[[dict[str, np.ndarray[Any, Any]]], Any]
+    title: str
+
+    def act(self, task: Task, obs: Obs) -> Action:
+        """Call the function on arrays that share the observation's memory."""
+        return _as_tensors(self.function({key: value.numpy() for key, value in obs.items()}))
+
+    @property
+    def name(self) -> str:
+        """The function's own name."""
+        return self.title
+
+
+@dataclass
+class ModuleAgent(Agent):
+    """Wraps a ``torch.nn.Module`` whose ``forward(obs)`` returns an action."""
+
+    module: torch.nn.Module
+
+    def act(self, task: Task, obs: Obs) -> Action:
+        """Run the module in evaluation mode, without gradients."""
+        self.module.eval()
+        with torch.no_grad():
+            action: Action = self.module(obs)
+        return action
+
+    @property
+    def name(self) -> str:
+        """The module's class."""
+        return type(self.module).__name__
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable parameters of the module."""
+        return sum(p.numel() for p in self.module.parameters() if p.requires_grad)
+
+
+@dataclass
+class StableBaselinesAgent(Agent):
+    """Wraps a Stable-Baselines3 model trained on the Gymnasium view (float32 with a trailing (re, im) axis)."""
+
+    model: Any
+
+    def act(self, task: Task, obs: Obs) -> Action:
+        """Predict deterministically."""
+        arrays = {key: to_real(value).numpy() for key, value in obs.items()}
+        action, _ = self.model.predict(arrays, deterministic=True)
+        (field,) = task.action_fields
+        return to_complex(torch.as_tensor(np.asarray(action)), field)
+
+    @property
+    def name(self) -> str:
+        """The algorithm's class."""
+        return type(self.model).__name__
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable parameters of the policy."""
+        return sum(p.numel() for p in self.model.policy.parameters() if p.requires_grad)
+
+
+def numpy_agent(function: Callable[[dict[str, np.ndarray[Any, Any]]], Any], name: str | None = None) -> Agent:
+    """Wrap a function that maps numpy observations to a numpy action."""
+    return NumpyAgent(function, name or getattr(function, "__name__", "numpy function"))
+
+
+def as_agent(thing: object) -> Agent:
+    """Return ``thing`` as an `Agent`.
+
+    Accepted: an `Agent` (or a class of one that needs no arguments), a ``torch.nn.Module``, a Stable-Baselines3 model (anything
+    with ``predict`` and ``policy``), and any callable ``f(obs) -> action``. Callables get torch tensors and may return arrays;
+    wrap those that need numpy input in `numpy_agent`.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if isinstance(thing, Agent):
+        return thing
+    if isinstance(thing, type) and issubclass(thing, Agent):
+        return thing()
+    if isinstance(thing, torch.nn.Module):
+        return ModuleAgent(thing)
+    if callable(getattr(thing, "predict", None)) and getattr(thing, "policy", None) is not None:
+        return StableBaselinesAgent(thing)
+    if callable(thing):
+        return CallableAgent(thing, getattr(thing, "__name__", type(thing).__name__))
+    raise TypeError(
+        f"expected an Agent, a callable f(obs) -> action, a torch.nn.Module or a Stable-Baselines3 model, "
+        f"got {type(thing).__name__}"
+    )
+
+
+def _as_tensors(action: Any) -> Action:
+    if isinstance(action, dict):
+        return {key: torch.as_tensor(value) for key, value in action.items()}
+    return action if isinstance(action, Tensor) else torch.as_tensor(action)

@@ -1,0 +1,173 @@
+"""The registry: ids to tasks, scenarios and agents.
+
+An id is a file's name in its folder; the folders are listed, not imported, so listing costs nothing. Other packages add theirs
+through the entry points ``wirelessgym.tasks``, ``wirelessgym.scenarios`` (a path to a TOML file, or a callable returning one) and
+``wirelessgym.agents``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from wirelessgym.agent import Agent
+    from wirelessgym.scenario import Scenario
+    from wirelessgym.task import Task
+
+Kind: TypeAlias = Literal["tasks", "scenarios", "agents"]
+
+
+class UnknownIdError(LookupError):
+    """No task, scenario or agent has this id; the message suggests the nearest one."""
+
+
+def _folder(kind: Kind) -> Path:
+    spec = importlib.util.find_spec(f"wirelessgym.{kind}")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(f"wirelessgym.{kind} is not installed")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _files(kind: Kind) -> dict[str, Path]:
+    suffix = ".toml" if kind == "scenarios" else ".py"
+    return {p.stem: p for p in sorted(_folder(kind).glob(f"*{suffix}")) if not p.stem.startswith("_")}
+
+
+def _plugins(kind: Kind) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"wirelessgym.{kind}")}
+
+
+def ids(kind: Kind) -> list[str]:
+    """Return every id of a kind, built-in ones first; imports nothing."""
+    built_in = list(_files(kind))
+    return built_in + sorted(set(_plugins(kind)) - set(built_in))
+
+
+def _missing(kind: Kind, name: str) -> UnknownIdError:
+    known = ids(kind)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    return UnknownIdError(f"no {kind[:-1]} is called {name!r}; {hint}")
+
+
+def _class(kind: Kind, name: str, base: type) -> Any:
+    if name in _files(kind):
+        module = importlib.import_module(f"wirelessgym.{kind}.{name}")
+        found = [
+            value
+            for value in vars(module).values()
+            if inspect.isclass(value)
+            and issubclass(value, base)
+            and value.__module__ == module.__name__
+            and not value.__name__.startswith("_")
+        ]
+        if len(found) != 1:
+            raise ImportError(f"{module.__name__} should define one public {base.__name__}, found {len(found)}")
+        return found[0]
+    if name in (plugins := _plugins(kind)):
+        loaded = plugins[name].load()
+        if not (inspect.isclass(loaded) and issubclass(loaded, base)):
+            raise TypeError(f"entry point {name!r} of wirelessgym.{kind}: expected a {base.__name__} class, got {loaded!r}")
+        return loaded
+    raise _missing(kind, name)
+
+
+def task_class(name: str) -> type[Task]:
+    """Return the class of a task.
+
+    Raises:
+        UnknownIdError: for an unknown id.
+    """
+    from wirelessgym.task import Task
+
+    cls: type[Task] = _class("tasks", name, Task)
+    return cls
+
+
+def load_scenario(scenario: str | Path | Scenario, overrides: Mapping[str, Any] | None = None) -> Scenario:
+    """Return a scenario by id, from a TOML file (a path, or a string ending in ``.toml``) or as given, with overrides applied.
+
+    Raises:
+        UnknownIdError: for an unknown id.
+        ScenarioError: for a wrong key or value.
+        FileNotFoundError: for a path that isn't there.
+    """
+    from wirelessgym.scenario import Scenario
+
+    if isinstance(scenario, Scenario):
+        return scenario.with_overrides(overrides or {})
+    if isinstance(scenario, Path) or scenario.endswith(".toml"):
+        return Scenario.from_file(Path(scenario), overrides)
+    if scenario in (files := _files("scenarios")):
+        return Scenario.from_file(files[scenario], overrides)
+    if scenario in (plugins := _plugins("scenarios")):
+        target = plugins[scenario].load()
+        return Scenario.from_file(Path(target() if callable(target) else target), overrides)
+    raise _missing("scenarios", scenario)
+
+
+def make_task(task: str | type[Task], scenario: str | Path | Scenario | None = None, **overrides: Any) -> Task:
+    """Return a task in a scenario.
+
+    Args:
+        task: id (see `ids`) or class.
+        scenario: id, TOML file or `Scenario`; by default the task's own.
+        overrides: options of the task, and fields of the scenario (``panel={"columns": 8}`` for nested ones).
+
+    Raises:
+        UnknownIdError: for an unknown task or scenario.
+        ScenarioError: for an override that neither knows, or out of range.
+    """
+    cls = task_class(task) if isinstance(task, str) else task
+    own = {f.name for f in fields(cls)} - {"scenario"}
+    options = {key: value for key, value in overrides.items() if key in own}
+    rest = {key: value for key, value in overrides.items() if key not in own}
+    _refuse_unknown(cls, own, rest)
+    return cls(scenario=load_scenario(scenario or cls.default_scenario, rest), **options)
+
+
+def _refuse_unknown(cls: type[Task], own: set[str], overrides: Mapping[str, Any]) -> None:
+    from wirelessgym.scenario import Scenario, ScenarioError
+
+    known = set(Scenario.model_fields) | own
+    for key in overrides:
+        if key.partition(".")[0] not in known:
+            close = difflib.get_close_matches(key, sorted(known), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+            raise ScenarioError(f"{cls.id}: unknown option or scenario key {key!r}; {hint}")
+
+
+def make_agent(name: str, **options: Any) -> Agent:
+    """Return an agent by id, built with ``options``.
+
+    Raises:
+        UnknownIdError: for an unknown id.
+        TypeError: for an option that the agent doesn't have; the message lists those it has.
+    """
+    from wirelessgym.agent import Agent
+
+    cls = _class("agents", name, Agent)
+    cls.id = name
+    try:
+        agent: Agent = cls(**options)
+    except TypeError as error:
+        known = [p for p in inspect.signature(cls).parameters]
+        if unknown := sorted(set(options) - set(known)):
+            raise TypeError(f"agent {name!r} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}") from error
+        raise
+    return agent
+
+
+def agents_for(task: str) -> list[str]:
+    """Return the ids of the agents that do a task, in alphabetical order (imports them)."""
+    from wirelessgym.agent import Agent
+
+    return [name for name in ids("agents") if task in (_class("agents", name, Agent).tasks or (task,))]

@@ -1,0 +1,155 @@
+"""The task protocol: one physical-layer problem as pure, batched torch functions.
+
+A task holds no episode. ``reset`` draws episodes, ``step`` scores an action and moves time on; both return the next state
+instead of changing one. Episode n of seed s is a pure function of (task, scenario, s, n): it doesn't depend on the batch it is
+drawn in, on what ran before, or on the agent's actions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wirelessgym.fields import Action, Field, Obs, Rows
+from wirelessgym.metrics import Metric
+from wirelessgym.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step returns.
+
+    Attributes:
+        obs: the next observation, batch axis first.
+        reward: shape (batch,), float32, in the unit of the task's headline metric (negated where smaller is better).
+        terminated: shape (batch,), bool; the tasks here never terminate early, the horizon truncates.
+        metrics: name to tensor of shape (batch,) or (batch, n); for metrics that are ratios of sums, also the two sums.
+    """
+
+    obs: Obs
+    reward: Tensor
+    terminated: Tensor
+    metrics: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class State(Rows):
+    """What every task's state has; each task adds its own entries.
+
+    Attributes:
+        seed: seed of each row's episode, shape (batch,), int64.
+        episode: number of each row's episode, shape (batch,), int64.
+        time_step: steps taken since reset, shape (batch,), int64.
+    """
+
+    seed: Tensor
+    episode: Tensor
+    time_step: Tensor
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """One physical-layer problem in one scenario.
+
+    Subclasses are frozen dataclasses: ``scenario`` and the task's own options are their fields, so two tasks are equal when
+    their settings are.
+    """
+
+    scenario: Scenario
+
+    id: ClassVar[str]
+    default_scenario: ClassVar[str]
+    metrics: ClassVar[tuple[Metric, ...]]  # the first is the headline
+    differentiable: ClassVar[bool]
+
+    @property
+    def horizon(self) -> int:
+        """Steps of an episode."""
+        return self.scenario.horizon
+
+    @property
+    def headline(self) -> Metric:
+        """The metric that tables are sorted by, `bound` bounds and rewards are made of."""
+        return self.metrics[0]
+
+    @property
+    @abstractmethod
+    def observation_fields(self) -> tuple[Field, ...]:
+        """Entries of an observation, in order."""
+
+    @property
+    @abstractmethod
+    def action_fields(self) -> tuple[Field, ...]:
+        """Entries of an action. With one entry, an action is that tensor; with several, a dict of them."""
+
+    @abstractmethod
+    def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[Any, Obs]:
+        """Draw episodes.
+
+        Args:
+            episodes: number of each row's episode, at least 0.
+            seed: one seed for all rows, or one for each row.
+
+        Returns:
+            The state and the first observation of every row.
+        """
+
+    @abstractmethod
+    def step(self, state: Any, action: Action) -> tuple[Any, Step]:
+        """Score ``action`` on the channel of now and move on by one step. Deterministic; keeps gradients if `differentiable`.
+
+        Raises:
+            TypeError: for an action of the wrong kind.
+            ValueError: for an action of wrong shape or with NaN; the message names the entry and the row.
+        """
+
+    def bound(self, state: Any) -> Tensor | None:
+        """Best known value of the headline metric at this state's step, shape (batch,), or None. Not for agents."""
+        return None
+
+    def floor(self, state: Any) -> Tensor | None:
+        """A do-nothing value of the headline metric at this state's step, shape (batch,), or None."""
+        return None
+
+    @abstractmethod
+    def render(self, state: Any, action: Action | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Draw row 0 (with the last ``action``, when there is one) as an image, shape (height, width, 3), uint8."""
+
+    def check_action(self, action: Action, batch: int) -> dict[str, Tensor]:
+        """Return the action as a dict of checked tensors; see `Field.check` for what is refused."""
+        wanted = self.action_fields
+        if not isinstance(action, dict):
+            if len(wanted) > 1:
+                raise TypeError(f"action: expected a dict with {[f.name for f in wanted]}, got {type(action).__name__}")
+            return {wanted[0].name: wanted[0].check(action, batch)}
+        if missing := [f.name for f in wanted if f.name not in action]:
+            raise ValueError(f"action: missing {missing}, got {sorted(action)}")
+        return {f.name: f.check(action[f.name], batch) for f in wanted}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the settings only: channels are built again where they are needed."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def __setstate__(self, settings: dict[str, Any]) -> None:
+        for name, value in settings.items():
+            object.__setattr__(self, name, value)
+
+
+def rollout(task: Task, act: Callable[[Obs], Action], state: Any, obs: Obs) -> dict[str, Tensor]:
+    """Play whole episodes from ``(state, obs)`` and return every metric.
+
+    Returns:
+        Metric name to tensor of shape (batch, horizon) or (batch, horizon, n).
+    """
+    steps: list[dict[str, Tensor]] = []
+    for _ in range(task.horizon):
+        state, step = task.step(state, act(obs))
+        obs = step.obs
+        steps.append(step.metrics)
+    return {name: torch.stack([metrics[name] for metrics in steps], 1) for name in steps[0]}
