@@ -1,6 +1,7 @@
 """Beam and delay coordinates of a planar array's OFDM channel: unitary Fourier transforms, in which few entries hold the energy.
 
-Source: Wang et al., "Angle-delay domain channel prediction", Yin et al., IEEE J. Sel. Areas Commun. 38(12), 2020, section III.
+Source: Yin, Wang, Liu, Gesbert, "Addressing the curse of mobility in massive MIMO with Prony-based angular-delay domain channel
+predictions", IEEE J. Sel. Areas Commun. 38(12), 2020, section III.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ def to_beams(h: Tensor, rows: int, columns: int, dim: int = -1) -> Tensor:
     """Two-dimensional unitary DFT over a panel's rows and columns.
 
     Args:
-        h: complex64, with the antenna axis (index column * rows + row; co-located polarisations outermost first) at ``dim``.
+        h: complex64, with the antenna axis (index column * rows + row, all of the second polarisation after the first) at ``dim``.
         rows: rows of the panel.
         columns: columns of the panel.
         dim: the antenna axis.
@@ -31,9 +32,9 @@ def from_beams(beams: Tensor, rows: int, columns: int, dim: int = -1) -> Tensor:
 
 def _panel_transform(h: Tensor, rows: int, columns: int, dim: int, *, inverse: bool) -> Tensor:
     dim = dim % h.ndim
-    grid = h.unflatten(dim, (columns, rows, -1))
+    grid = h.unflatten(dim, (-1, columns, rows))
     transform = torch.fft.ifft2 if inverse else torch.fft.fft2
-    return transform(grid, dim=(dim, dim + 1), norm="ortho").flatten(dim, dim + 2)
+    return transform(grid, dim=(dim + 1, dim + 2), norm="ortho").flatten(dim, dim + 2)
 
 
 def to_delays(h: Tensor, dim: int = -1) -> Tensor:

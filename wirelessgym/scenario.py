@@ -49,7 +49,7 @@ class _Strict(BaseModel):
 class Panel(_Strict):
     """The base station's uniform planar array in the y-z plane.
 
-    Antenna index is column * rows + row; the second polarisation's element follows its co-located first.
+    Antenna index is column * rows + row; all elements of the second polarisation come after those of the first.
     """
 
     rows: int = Field(ge=1, le=64)
