@@ -33,10 +33,18 @@ class Metric:
     decibel: bool = False
 
 
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """Sum over the last axis of ``conj(a) b``, with broadcasting.
+
+    Made of real products: torch rounds complex ones differently at the end of a tensor, and a row's bits must not depend on the
+    rows beside it.
+    """
+    real = (a.real * b.real + a.imag * b.imag).sum(-1)
+    return torch.complex(real, (a.real * b.imag - a.imag * b.real).sum(-1))
+
+
 def user_rates(h: Tensor, w: Tensor, noise_power: Tensor) -> Tensor:
     """Rate of each downlink user with interference taken as noise: ``log2(1 + SINR_k)``.
-
-    Written with products and sums over the last axis only, so that a row's bits don't depend on its neighbours.
 
     Args:
         h: channels h_k, shape (batch, users, antennas), complex64; user k receives ``h_k^H sum_j w_j s_j + n``.
@@ -46,15 +54,18 @@ def user_rates(h: Tensor, w: Tensor, noise_power: Tensor) -> Tensor:
     Returns:
         Shape (batch, users), bit/s/Hz. Source: Shi et al., IEEE Trans. Signal Process. 59(9), 2011, eq. (2).
     """
-    received = (h.conj()[:, :, None, :] * w[:, None, :, :]).sum(-1).abs().square()
+    received = inner(h[:, :, None], w[:, None]).abs().square()
     signal = received.diagonal(dim1=-2, dim2=-1)
     interference = received.sum(-1) - signal
     return torch.log2(1 + signal / (interference.clamp_min(0) + noise_power[:, None]))
 
 
 def energy(x: Tensor) -> Tensor:
-    """Sum of squared magnitudes over all axes but the first, shape (batch,), float32."""
-    return x.abs().square().flatten(1).sum(-1)
+    """Sum of squared magnitudes over all axes but the first, shape (batch,), float32; summed axis by axis, in a fixed order."""
+    total = x.abs().square()
+    while total.ndim > 1:
+        total = total.sum(-1)
+    return total
 
 
 def decibels(x: Tensor) -> Tensor:

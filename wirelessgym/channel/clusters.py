@@ -1,0 +1,142 @@
+"""Clusters to rays: what a clustered 3GPP model draws, turned into the gains, phase advances and Doppler shifts of `Rays`.
+
+Source: 3GPP TR 38.901 V19.2, section 7.5, step 11: eq. (7.5-22), (7.5-28), (7.5-29), (7.5-30).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wirelessgym.channel.geometry import direction, panel_field
+from wirelessgym.channel.rays import SUB_CLUSTER_DELAYS, Rays
+from wirelessgym.scenario import Panel
+
+SPEED_OF_LIGHT_MPS = 299_792_458.0
+
+
+@dataclass(frozen=True)
+class LineOfSight:
+    """The direct ray of each link.
+
+    Attributes:
+        present: shape (batch, users), bool.
+        k_factor: linear, shape (batch, users).
+        angles: zenith and azimuth of departure, zenith and azimuth of arrival, radian, four tensors (batch, users).
+        distance_m: length of the path, float64, shape (batch, users); 0 leaves the phase at 0.
+    """
+
+    present: Tensor
+    k_factor: Tensor
+    angles: tuple[Tensor, Tensor, Tensor, Tensor]
+    distance_m: Tensor
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """What a clustered model draws for (batch, users) links.
+
+    Attributes:
+        departure: zenith and azimuth, radian, each (batch, users, clusters, rays).
+        arrival: likewise.
+        power: power of each cluster, shape (batch, users, clusters).
+        delay_s: delay of each cluster, same shape.
+        cross_polarisation: power ratio kappa, shape (batch, users, clusters, rays).
+        phases: initial phases of the zenith-zenith and zenith-azimuth components, radian, shape (..., rays, 2).
+        orientation: bearing, downtilt and slant of the panel, radian, shape (batch, users, 3).
+        velocity_mps: user velocity, shape (batch, users, 3).
+        amplitude: path loss and shadowing as an amplitude, shape (batch, users).
+        strongest: indices of the two clusters that are split in sub-clusters, shape (batch, users, 2), or None.
+        cluster_delay_spread_s: their delay spread, shape (batch, users), or None.
+        line_of_sight: the direct ray, or None.
+    """
+
+    departure: tuple[Tensor, Tensor]
+    arrival: tuple[Tensor, Tensor]
+    power: Tensor
+    delay_s: Tensor
+    cross_polarisation: Tensor
+    phases: Tensor
+    orientation: Tensor
+    velocity_mps: Tensor
+    amplitude: Tensor
+    strongest: Tensor | None
+    cluster_delay_spread_s: Tensor | None
+    line_of_sight: LineOfSight | None
+
+
+def to_rays(clusters: Clusters, panel: Panel, slants: tuple[float, ...], carrier_frequency_hz: float) -> Rays:
+    """Return the rays of a panel whose ports have the given polarisation slants (radian)."""
+    wavelength_m = SPEED_OF_LIGHT_MPS / carrier_frequency_hz
+    los = clusters.line_of_sight
+    amplitude = clusters.amplitude
+    if los is not None:
+        amplitude = amplitude * torch.where(los.present, torch.rsqrt(los.k_factor + 1), 1.0)
+    num_rays = clusters.phases.shape[-2]
+    orientation = clusters.orientation[:, :, None, None]
+    zenith_field, azimuth_field, local = panel_field(*clusters.departure, orientation, panel.element, slants)
+    phases = clusters.phases[..., None, :]
+    leak = clusters.cross_polarisation.rsqrt()[..., None]
+    ray_amplitude = ((clusters.power / num_rays).sqrt() * amplitude[..., None])[..., None, None]
+    first, second = zenith_field * ray_amplitude, azimuth_field * leak * ray_amplitude
+    gain = torch.complex(
+        first * phases[..., 0].cos() + second * phases[..., 1].cos(),
+        first * phases[..., 0].sin() + second * phases[..., 1].sin(),
+    ).movedim(-1, 2)  # (batch, users, ports, clusters, rays)
+    doppler_hz = _doppler_hz(clusters.arrival, clusters.velocity_mps, wavelength_m)
+    horizontal, vertical = panel.spacing_wavelengths * local[..., 1], -panel.spacing_wavelengths * local[..., 2]
+    delay_s = clusters.delay_s
+    if clusters.strongest is not None and clusters.cluster_delay_spread_s is not None:
+        order = _strongest_first(clusters.strongest, delay_s.shape[-1])
+        gain = gain.gather(-2, order[:, :, None, :, None].expand_as(gain))
+        rows = order[..., None].expand_as(horizontal)
+        horizontal, vertical, doppler_hz = (x.gather(-2, rows) for x in (horizontal, vertical, doppler_hz))
+        delay_s = _split_delays(delay_s.gather(-1, order), clusters.cluster_delay_spread_s)
+    rays = Rays(gain, horizontal, vertical, doppler_hz, delay_s)
+    return rays if los is None else _with_direct_ray(rays, clusters, los, panel, slants, wavelength_m)
+
+
+def _doppler_hz(arrival: tuple[Tensor, Tensor], velocity_mps: Tensor, wavelength_m: float) -> Tensor:
+    towards = direction(*arrival).double()
+    return (towards * velocity_mps.double().reshape(*velocity_mps.shape[:2], 1, 1, 3)).sum(-1) / wavelength_m
+
+
+def _strongest_first(strongest: Tensor, num_clusters: int) -> Tensor:
+    """Cluster order with the two strongest in front and the others as they were, shape (batch, users, clusters)."""
+    rank = torch.arange(num_clusters, device=strongest.device).expand(*strongest.shape[:2], -1)
+    front = torch.tensor([-2, -1], device=strongest.device).expand_as(strongest)
+    return rank.scatter(-1, strongest, front).argsort(-1)
+
+
+def _split_delays(delay_s: Tensor, spread_s: Tensor) -> Tensor:
+    """Delays of the six sub-clusters of the first two clusters, then of the others; eq. (7.5-26)."""
+    offsets = torch.tensor(SUB_CLUSTER_DELAYS, device=delay_s.device) * spread_s[..., None]
+    return torch.cat([delay_s[..., 0:1] + offsets, delay_s[..., 1:2] + offsets, delay_s[..., 2:]], -1)
+
+
+def _with_direct_ray(
+    rays: Rays, clusters: Clusters, los: LineOfSight, panel: Panel, slants: tuple[float, ...], wavelength_m: float
+) -> Rays:
+    """Add one more cluster that holds the direct ray (eq. 7.5-29) and nothing else."""
+    zenith_out, azimuth_out, zenith_in, azimuth_in = (angle[..., None, None] for angle in los.angles)
+    field, _, local = panel_field(zenith_out, azimuth_out, clusters.orientation[:, :, None, None], panel.element, slants)
+    level = torch.where(los.present, (los.k_factor / (los.k_factor + 1)).sqrt(), 0.0) * clusters.amplitude
+    # The phase of a path of 10^4 wavelengths needs float64: in float32 it is off by some 10^-3 radian.
+    cycles = -los.distance_m / wavelength_m
+    phase = (2 * torch.pi * (cycles - cycles.round())).float()
+    gain = (level * phase.cos() + 1j * (level * phase.sin()))[..., None] * field[..., 0, 0, :]
+    num_rays = rays.gain.shape[-1]
+
+    def padded(x: Tensor) -> Tensor:
+        return torch.nn.functional.pad(x, (0, num_rays - 1))
+
+    doppler_hz = _doppler_hz((zenith_in, azimuth_in), clusters.velocity_mps, wavelength_m)
+    return Rays(
+        torch.cat([rays.gain, padded(gain[..., None, None])], -2),
+        torch.cat([rays.horizontal, padded(panel.spacing_wavelengths * local[..., 1])], -2),
+        torch.cat([rays.vertical, padded(-panel.spacing_wavelengths * local[..., 2])], -2),
+        torch.cat([rays.doppler_hz, padded(doppler_hz)], -2),
+        torch.cat([rays.delay_s, rays.delay_s.amin(-1, keepdim=True)], -1),
+    )
