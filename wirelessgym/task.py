@@ -67,6 +67,7 @@ class Task(ABC):
     default_scenario: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]  # the first is the headline
     differentiable: ClassVar[bool]
+    bound_varies: ClassVar[bool] = True  # whether the bound differs from step to step of an episode
 
     @property
     def horizon(self) -> int:
@@ -109,13 +110,19 @@ class Task(ABC):
             ValueError: for an action of wrong shape or with NaN; the message names the entry and the row.
         """
 
+    def bound_metrics(self, state: Any) -> dict[str, Tensor]:
+        """What the best known receiver or transmitter would reach at this state's step, genie-aided if need be.
+
+        Not for agents: it reads the true state.
+
+        Returns:
+            A subset of ``step.metrics`` (with the two sums of the headline metric, if it is a ratio); empty if nothing is known.
+        """
+        return {}
+
     def bound(self, state: Any) -> Tensor | None:
         """Best known value of the headline metric at this state's step, shape (batch,), or None. Not for agents."""
-        return None
-
-    def floor(self, state: Any) -> Tensor | None:
-        """A do-nothing value of the headline metric at this state's step, shape (batch,), or None."""
-        return None
+        return self.bound_metrics(state).get(self.headline.name)
 
     @abstractmethod
     def render(self, state: Any, action: Action | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:

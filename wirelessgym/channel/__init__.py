@@ -92,7 +92,8 @@ class Channel:
             present: which users take part, shape (batch, users), bool.
 
         Returns:
-            The scaled rays, without those of absent users, and the factor on amplitudes, shape (batch, users).
+            The scaled rays, without those of absent users, and each user's mean power per antenna in the reference after scaling,
+            shape (batch, users), float32.
         """
         power = reference.abs().square().mean(-1).mean(-1).mean(-1)  # axis by axis: the order of sums is fixed
         if self.scenario.normalisation == "none":
@@ -100,7 +101,6 @@ class Channel:
         elif self.scenario.normalisation == "user":
             factor = power.rsqrt()
         else:
-            mean = (power * present).sum(-1, keepdim=True) / present.sum(-1, keepdim=True)
-            factor = mean.rsqrt().expand_as(power)
+            factor = ((power * present).sum(-1, keepdim=True) / present.sum(-1, keepdim=True)).rsqrt().expand_as(power)
         factor = factor * present
-        return rays.scaled(factor), factor
+        return rays.scaled(factor), power * factor.square()

@@ -16,22 +16,23 @@ from torch import Tensor
 _GOLDEN = 0x9E3779B1  # odd, so multiplication modulo 2^32 is one to one
 
 
-def generators(seed: Tensor, episode: Tensor, purpose: str, slot: int = 0) -> list[torch.Generator]:
+def generators(seed: Tensor, episode: Tensor, purpose: str, slot: Tensor | None = None) -> list[torch.Generator]:
     """Return one generator per row.
 
     Args:
         seed: shape (batch,), int64.
         episode: shape (batch,), int64.
         purpose: what the numbers are for; different purposes are independent.
-        slot: time slot or step that they belong to.
+        slot: time slot or step that they belong to, shape (batch,), int64; None for what is drawn once.
     """
-    bases: dict[int, int] = {}
+    slots = [0] * len(seed) if slot is None else slot.tolist()
+    bases: dict[tuple[int, int], int] = {}
     result = []
-    for s, n in zip(seed.tolist(), episode.tolist(), strict=True):
-        if s not in bases:
-            name = struct.pack("<qq", s, slot) + purpose.encode()
-            bases[s] = int.from_bytes(hashlib.blake2b(name, digest_size=4).digest(), "little")
-        result.append(torch.Generator().manual_seed((bases[s] + n * _GOLDEN) % 2**32))
+    for s, n, t in zip(seed.tolist(), episode.tolist(), slots, strict=True):
+        if (s, t) not in bases:
+            name = struct.pack("<qq", s, t) + purpose.encode()
+            bases[s, t] = int.from_bytes(hashlib.blake2b(name, digest_size=4).digest(), "little")
+        result.append(torch.Generator().manual_seed((bases[s, t] + n * _GOLDEN) % 2**32))
     return result
 
 

@@ -114,16 +114,18 @@ def _chunk(links: Rays, grid: Grid, start_s: Tensor, num_slots: int, masks: Tens
         right = (across.unsqueeze(-1) * down.unsqueeze(-2)).flatten(-2)
     left = left.reshape(count, clusters, -1, num_rays)
     split = 2 if masks is not None else 0
-    groups = [_products(left[:, split:], right[:, split:]).reshape(count, clusters - split, -1)]
+    groups = [_bmm(left[:, split:].flatten(0, 1), right[:, split:].flatten(0, 1)).reshape(count, clusters - split, -1)]
     if masks is not None:
         parts = (left[:, :2, None] * masks[:, None]).flatten(2, 3)
-        groups.insert(0, _products(parts, right[:, :2]).reshape(count, 6, -1))
+        groups.insert(0, _bmm(parts.flatten(0, 1), right[:, :2].flatten(0, 1)).reshape(count, 6, -1))
     response = torch.cat(groups, 1)
     delay = links.delay_s.double()
     tones = geometric(cis(-delay * grid.first_subcarrier_hz), cis(-delay * grid.subcarrier_spacing_hz), grid.num_subcarriers)
-    return torch.bmm(response.transpose(1, 2), tones).view(count, num_slots, -1, grid.num_subcarriers)
+    return _bmm(response.transpose(1, 2), tones).view(count, num_slots, -1, grid.num_subcarriers)
 
 
-def _products(left: Tensor, right: Tensor) -> Tensor:
-    """Matrix products over two batch axes."""
-    return torch.bmm(left.flatten(0, 1), right.flatten(0, 1))
+def _bmm(left: Tensor, right: Tensor) -> Tensor:
+    """Batched matrix product; a batch of one takes another routine with other last bits, so it goes as a batch of two."""
+    if left.shape[0] == 1:
+        return torch.bmm(left.expand(2, -1, -1), right.expand(2, -1, -1))[:1]
+    return torch.bmm(left, right)

@@ -1,0 +1,96 @@
+"""Mathematics and habits that several detectors share.
+
+Shapes as in the detection task: received (batch, slots, antennas), csi (batch, antennas, users), ``y = H x + n``,
+symbols of unit mean energy. The channel stays the same over the slots, so filters are made once for each row.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wirelessgym.fields import Action, Obs
+from wirelessgym.modulation import llrs
+from wirelessgym.task import Task
+
+from ._linear import served
+
+
+def noise_power_of(obs: Obs, who: str) -> Tensor:
+    """Return the noise power, shape (batch,), W.
+
+    Raises:
+        ValueError: if the task hides it.
+    """
+    if "noise_power" not in obs:
+        raise ValueError(f"{who} needs the noise power: make the task with noise_power_observable=True")
+    return obs["noise_power"]
+
+
+def wants_llrs(task: Task) -> bool:
+    """Whether the task asks for log-likelihood ratios beside the symbols."""
+    return any(field.name == "llrs" for field in task.action_fields)
+
+
+def points_of(task: Task, like: Tensor) -> Tensor:
+    """The detection task's constellation, shape (points,), complex64, on the device of ``like``."""
+    points: Tensor = task.constellation  # type: ignore[attr-defined]
+    return points.to(like.device)
+
+
+def answer(task: Task, symbols: Tensor, estimate: Tensor, variance: Tensor) -> Action:
+    """Return ``symbols``, and where the task asks for them the ratios that an unbiased Gaussian estimate implies.
+
+    Args:
+        task: the detection task.
+        symbols: what is answered as symbols, shape (batch, slots, users), complex64.
+        estimate: unbiased estimate of the symbols, same shape.
+        variance: of its error, float32, of a shape that broadcasts to it.
+    """
+    if not wants_llrs(task):
+        return symbols
+    return {"symbols": symbols, "llrs": llrs(estimate, variance.expand(estimate.shape), points_of(task, estimate))}
+
+
+def transposed(obs: Obs) -> Tensor:
+    """The channel with users first, shape (batch, users, antennas)."""
+    return obs["csi"].mT
+
+
+def matched(obs: Obs) -> Tensor:
+    """What each user's own channel collects, ``H^H y``, shape (batch, slots, users)."""
+    return obs["received"] @ obs["csi"].conj()
+
+
+def zero_forcing(obs: Obs) -> tuple[Tensor, Tensor]:
+    """Pseudo-inverse: the symbols plus noise.
+
+    Returns:
+        Estimates, shape (batch, slots, users), and by how much each user's filter raises the noise power, shape
+        (batch, users).
+    """
+    inverse = _inverse_gram(obs["csi"], torch.zeros_like(obs["csi"].real[:, 0, 0]))
+    return (inverse @ matched(obs).mT).mT, inverse.diagonal(dim1=-2, dim2=-1).real
+
+
+def linear_mmse(obs: Obs, noise_power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The linear estimate of least mean square error, ``(H^H H + noise_power I)^-1 H^H y``, and its bias.
+
+    Returns:
+        The estimate, shape (batch, slots, users); the same divided by its bias, which makes it the symbol plus an
+        error; the variance of that error, shape (batch, 1, users), for unit-energy symbols. Source: Tse, Viswanath,
+        "Fundamentals of Wireless Communication", 2005, section 8.3.3; with mean square error e, the bias is 1 - e
+        and the variance e / (1 - e).
+    """
+    inverse = _inverse_gram(obs["csi"], noise_power)
+    error = inverse.diagonal(dim1=-2, dim2=-1).real * noise_power[:, None]
+    error = error.clamp(torch.finfo(error.dtype).tiny, 1 - torch.finfo(error.dtype).eps)[:, None]
+    estimate = (inverse @ matched(obs).mT).mT
+    return estimate, estimate / (1 - error), error / (1 - error)
+
+
+def _inverse_gram(csi: Tensor, loading: Tensor) -> Tensor:
+    """``(H^H H + loading I)^-1``, regular for users without a channel."""
+    diagonal = loading[:, None] + torch.where(served(csi.mT) | (loading[:, None] > 0), 0.0, 1.0)
+    inverse: Tensor = torch.linalg.inv(csi.mH @ csi + torch.diag_embed(diagonal).to(csi.dtype))
+    return inverse

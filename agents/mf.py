@@ -1,0 +1,39 @@
+"""Matched filter: each user's own channel collects its signal; the other users are taken as noise.
+
+Source: Tse, Viswanath, "Fundamentals of Wireless Communication", 2005, section 8.3.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from wirelessgym.agent import Agent
+from wirelessgym.fields import Action, Obs
+from wirelessgym.task import Task
+
+from ._detection import answer, matched, noise_power_of, wants_llrs
+
+
+@dataclass(frozen=True)
+class MF(Agent):
+    """Detect with ``h_k^H y / |h_k|^2``: without the others, symbol plus noise. The noise power needn't be known."""
+
+    tasks = ("detection",)
+
+    def act(self, task: Task, obs: Obs) -> Action:
+        """Return symbol estimates, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
+
+        Raises:
+            ValueError: if ratios are asked for and the noise power is hidden.
+        """
+        csi = obs["csi"]
+        energy = csi.abs().square().sum(-2).clamp_min(torch.finfo(csi.real.dtype).tiny)
+        estimate = matched(obs) / energy[:, None]
+        if not wants_llrs(task):
+            return estimate
+        coupling = (csi.mH @ csi).abs().square()
+        interference = (coupling - torch.diag_embed(coupling.diagonal(dim1=-2, dim2=-1))).sum(-1) / energy.square()
+        noise = noise_power_of(obs, "mf's log-likelihood ratios")[:, None] / energy
+        return answer(task, estimate, estimate, (interference + noise)[:, None])

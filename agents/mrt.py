@@ -1,0 +1,28 @@
+"""Maximum-ratio transmission: each user's beam follows its own channel, whatever that does to the others.
+
+Source: Lo, "Maximum ratio transmission", IEEE Trans. Commun. 47(10), 1999.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from wirelessgym.agent import Agent
+from wirelessgym.capacity import unit_rows
+from wirelessgym.fields import Obs
+from wirelessgym.task import Task
+
+from ._linear import equal_power
+
+
+@dataclass(frozen=True)
+class MRT(Agent):
+    """Precode with ``w_k`` along ``h_k``, equal power per user."""
+
+    tasks = ("precoding",)
+
+    def act(self, task: Task, obs: Obs) -> Tensor:
+        """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``."""
+        return equal_power(unit_rows(obs["csi"]), obs["tx_power"])

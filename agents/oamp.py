@@ -1,0 +1,101 @@
+"""Orthogonal approximate message passing: a linear filter and a symbol-wise denoiser that take turns.
+
+Both are built such that the error each hands on is uncorrelated with the error it got: the filter W by
+``tr(W H) = users``, the denoiser by having no divergence. All filters are functions of the Gram matrix ``H^H H``, so
+that one eigendecomposition per channel serves every slot and iteration.
+
+Source: Ma, Ping, "Orthogonal AMP", IEEE Access 5, 2017, section III; the estimate of the error variance is that of
+He, Wen, Jin, Li, "Model-driven deep learning for MIMO detection", IEEE Trans. Signal Process. 68, 2020, eqs. (10) to
+(14).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wirelessgym.agent import Agent
+from wirelessgym.fields import Action, Obs
+from wirelessgym.modulation import posterior_mean_variance
+from wirelessgym.task import Task
+
+from ._detection import answer, matched, noise_power_of, points_of
+
+SMALLEST_VARIANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class OAMP(Agent):
+    """Detect by iterating a de-correlated LMMSE filter and the posterior mean over the constellation.
+
+    Args:
+        iterations: turns of filter and denoiser.
+        divergence_free: whether the denoiser's output is cleared of its correlation with its input before the next
+            filter; the last turn always ends with the plain posterior mean.
+
+    Raises:
+        ValueError: for fewer than one iteration.
+    """
+
+    iterations: int = 10
+    divergence_free: bool = True
+    tasks = ("detection",)
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise ValueError(f"iterations: expected an integer >= 1, got {self.iterations}")
+
+    def act(self, task: Task, obs: Obs) -> Action:
+        """Return posterior means, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
+
+        Raises:
+            ValueError: if the noise power is hidden.
+        """
+        points = points_of(task, obs["received"])
+        noise_power = noise_power_of(obs, "oamp")[:, None, None]
+        eigenvalues, vectors = torch.linalg.eigh(obs["csi"].mH @ obs["csi"])
+        eigenvalues = eigenvalues.clamp_min(0)[:, None]
+        collected = matched(obs) @ vectors.conj()
+        mean = torch.zeros_like(collected)
+        for turn in range(self.iterations):
+            variance = error_variance(obs, mean, noise_power, eigenvalues)
+            spectrum = decorrelated_spectrum(eigenvalues, noise_power / variance)
+            innovation = collected - (mean @ vectors.conj()) * eigenvalues
+            observation = mean + (spectrum * innovation) @ vectors.mT
+            observed_variance = filtered_variance(eigenvalues, spectrum, variance, noise_power)
+            mean, spread = posterior_mean_variance(observation, observed_variance, points)
+            if self.divergence_free and turn < self.iterations - 1:
+                mean = divergence_freed(mean, spread, observation, observed_variance)
+        return answer(task, mean, observation, observed_variance)
+
+
+def error_variance(obs: Obs, mean: Tensor, noise_power: Tensor, eigenvalues: Tensor) -> Tensor:
+    """Variance of the error of ``mean`` by what ``y - H mean`` holds beyond noise, shape (batch, slots, 1)."""
+    residual = obs["received"] - mean @ obs["csi"].mT
+    beyond_noise = residual.abs().square().sum(-1, keepdim=True) - residual.shape[-1] * noise_power
+    return (beyond_noise / eigenvalues.sum(-1, keepdim=True)).clamp_min(SMALLEST_VARIANCE)
+
+
+def decorrelated_spectrum(eigenvalues: Tensor, loading: Tensor) -> Tensor:
+    """The function f for which ``W = V f(eigenvalues) V^H H^H`` is the LMMSE filter scaled to ``tr(W H) = users``.
+
+    Args:
+        eigenvalues: of ``H^H H = V diag(eigenvalues) V^H``, shape (..., users).
+        loading: noise power over the variance of the error to filter, shape (..., 1).
+    """
+    spectrum = 1 / (eigenvalues + loading)
+    return spectrum * (eigenvalues.shape[-1] / (spectrum * eigenvalues).sum(-1, keepdim=True))
+
+
+def filtered_variance(eigenvalues: Tensor, spectrum: Tensor, variance: Tensor, noise_power: Tensor) -> Tensor:
+    """Mean variance after the filter: ``(tr(B B^H) variance + tr(W W^H) noise_power) / users``, ``B = I - W H``."""
+    left_over = (1 - spectrum * eigenvalues).square() * variance
+    return (left_over + spectrum.square() * eigenvalues * noise_power).mean(-1, keepdim=True)
+
+
+def divergence_freed(mean: Tensor, spread: Tensor, observation: Tensor, observed_variance: Tensor) -> Tensor:
+    """``(mean - d observation) / (1 - d)``, d being the denoiser's mean slope: spread over observed variance."""
+    slope = (spread.mean(-1, keepdim=True) / observed_variance).clamp_max(0.9)
+    return (mean - slope * observation) / (1 - slope)

@@ -1,0 +1,65 @@
+"""Random actions: what no knowledge at all achieves; the floor of every table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from wirelessgym.agent import Agent
+from wirelessgym.fields import Action, Field, Obs
+from wirelessgym.task import Task
+
+
+@dataclass(frozen=True)
+class Random(Agent):
+    """Draw every action anew, feasible and independent of the observation's content.
+
+    Precoders point anywhere and use all power; symbols are points of the constellation; predictions are complex
+    Gaussian, as strong as what was observed; other entries are uniform within their bounds, or normal where they
+    have none.
+
+    Args:
+        seed: of the agent's own generator; two agents with the same seed draw the same, and `reset` starts again.
+    """
+
+    seed: int = 0
+    _generator: torch.Generator = field(default_factory=torch.Generator, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.reset(0)
+
+    def reset(self, batch: int) -> None:
+        """Start the generator again."""
+        self._generator.manual_seed(self.seed)
+
+    def act(self, task: Task, obs: Obs) -> Action:
+        """Return an action of the task's shape and dtype for each row of the observation."""
+        some = next(iter(obs.values()))
+        action = {
+            entry.name: self._draw(task, entry, obs, some.shape[0]).to(some.device) for entry in task.action_fields
+        }
+        return action if len(action) > 1 else next(iter(action.values()))
+
+    def _draw(self, task: Task, entry: Field, obs: Obs, batch: int) -> Tensor:
+        shape = (batch, *entry.shape)
+        if entry.dtype == "bool":
+            return torch.rand(shape, generator=self._generator) < 0.5
+        if entry.dtype == "int64":
+            return torch.randint(int(entry.low), int(entry.high) + 1, shape, generator=self._generator)
+        if entry.dtype == "float32":
+            bounded = abs(entry.low) < float("inf") and abs(entry.high) < float("inf")
+            if bounded:
+                return entry.low + (entry.high - entry.low) * torch.rand(shape, generator=self._generator)
+            return torch.randn(shape, generator=self._generator)
+        if entry.name == "symbols":
+            points: Tensor = task.constellation  # type: ignore[attr-defined]
+            return points[torch.randint(len(points), shape, generator=self._generator)]
+        drawn = torch.randn(shape, dtype=torch.complex64, generator=self._generator)
+        scale = torch.ones(batch)
+        if "tx_power" in obs:
+            scale = (obs["tx_power"].cpu() / drawn.abs().square().flatten(1).sum(-1)).sqrt()
+        elif "csi" in obs:
+            scale = obs["csi"].abs().square().flatten(1).mean(-1).sqrt().cpu()
+        return drawn * scale.view(-1, *[1] * len(entry.shape))

@@ -1,0 +1,50 @@
+"""Regularised zero-forcing: the linear precoder between matched filtering and zero-forcing.
+
+Source: Peel, Hochwald, Swindlehurst, "A vector-perturbation technique for near-capacity multiantenna multiuser
+communication, part I: channel inversion and regularization", IEEE Trans. Commun. 53(1), 2005, section III.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from wirelessgym.agent import Agent
+from wirelessgym.fields import Obs
+from wirelessgym.task import Task
+
+from ._linear import equal_power, mmse_loading, regularised_directions, require_antennas
+
+
+@dataclass(frozen=True)
+class RZF(Agent):
+    """Precode with ``w_k`` along row k of ``(H H^H + a I)^-1 H``, H = csi, equal power per user.
+
+    Args:
+        regulariser: ``a``, in units of users times noise power over transmit power; 1 is the choice of least mean
+            square error, 0 is zero-forcing (needs at least as many antennas as users), large values tend to
+            maximum-ratio transmission.
+
+    Raises:
+        ValueError: for a negative regulariser.
+    """
+
+    regulariser: float = 1.0
+    tasks = ("precoding",)
+
+    def __post_init__(self) -> None:
+        if not self.regulariser >= 0:
+            raise ValueError(f"regulariser: expected a number >= 0, got {self.regulariser}")
+
+    def act(self, task: Task, obs: Obs) -> Tensor:
+        """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
+
+        Raises:
+            ValueError: for ``regulariser=0`` with more users than antennas.
+        """
+        csi, tx_power = obs["csi"], obs["tx_power"]
+        if self.regulariser == 0:
+            require_antennas(csi, "zero-forcing")
+        loading = self.regulariser * mmse_loading(csi, obs["noise_power"], tx_power)
+        return equal_power(regularised_directions(csi, loading), tx_power)

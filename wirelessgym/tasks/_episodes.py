@@ -1,0 +1,92 @@
+"""What every task draws at the start of an episode: its name, its users, its signal-to-noise ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wirelessgym.channel import Channel, Rays
+from wirelessgym.channel.randomness import generators, integers, uniform
+from wirelessgym.metrics import from_decibels
+from wirelessgym.scenario import FloatSpan, Scenario, span
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A batch of fresh episodes.
+
+    Attributes:
+        seed: shape (batch,), int64.
+        episode: shape (batch,), int64.
+        present: which users take part, shape (batch, users), bool.
+        rays: normalised rays.
+        user_power: mean power per antenna of each user over the slots of the first step, shape (batch, users).
+    """
+
+    seed: Tensor
+    episode: Tensor
+    present: Tensor
+    rays: Rays
+    user_power: Tensor
+
+    def mean_power(self) -> Tensor:
+        """Mean over the users that take part, shape (batch,)."""
+        return self.user_power.sum(-1) / self.present.sum(-1)
+
+
+def draw_episodes(
+    channel: Channel, episodes: Sequence[int], seed: int | Sequence[int], first_slot: int = 0, num_slots: int = 1
+) -> Draw:
+    """Draw episodes and normalise their channels over the slots of the first step.
+
+    Raises:
+        ValueError: for no episodes, a negative number, or as many seeds as don't match.
+    """
+    numbers = torch.as_tensor([int(n) for n in episodes], dtype=torch.int64)
+    seeds = [seed] * len(numbers) if isinstance(seed, int) else [int(s) for s in seed]
+    if len(numbers) == 0 or bool((numbers < 0).any()):
+        raise ValueError(f"episodes: expected numbers from 0, at least one, got {list(episodes)}")
+    if len(seeds) != len(numbers):
+        raise ValueError(f"seed: expected one seed, or one for each of {len(numbers)} episodes, got {len(seeds)}")
+    if any(not 0 <= s < 2**63 for s in seeds):
+        raise ValueError(f"seed: expected integers in [0, 2^63), got {seeds}")
+    named = torch.as_tensor(seeds, dtype=torch.int64)
+    present = _present(channel.scenario, channel.num_users, named, numbers)
+    rays = channel.draw(named, numbers)
+    reference = channel.response(rays, torch.full_like(numbers, first_slot), num_slots)
+    rays, user_power = channel.normalised(rays, reference, present)
+    return Draw(named, numbers, present, rays, user_power)
+
+
+def _present(scenario: Scenario, num_users: int, seed: Tensor, episode: Tensor) -> Tensor:
+    if num_users != scenario.max_users or not isinstance(scenario.num_users, tuple):
+        return torch.ones(len(seed), num_users, dtype=torch.bool)
+    low, high = scenario.num_users
+    count = integers(low, high + 1, (), generators(seed, episode, "users"))
+    return torch.arange(num_users) < count[:, None]
+
+
+def draw_ratio(value_db: FloatSpan, draw: Draw, purpose: str) -> Tensor:
+    """A power ratio given in dB, or drawn uniformly in dB from a range, as a linear number for each row, shape (batch,)."""
+    low, high = span(value_db)
+    if low == high:
+        return torch.full((len(draw.seed),), from_decibels(low))
+    drawn_db = uniform((), generators(draw.seed, draw.episode, purpose), low, high)
+    return torch.tensor([from_decibels(x) for x in drawn_db.tolist()])
+
+
+def draw_noise_power(scenario: Scenario, draw: Draw, signal_power: Tensor) -> Tensor:
+    """Noise power for a received signal power (batch,) and the scenario's SNR, or the power that the scenario fixes; watt."""
+    if scenario.noise_power_dbw is not None:
+        return torch.full_like(signal_power, from_decibels(scenario.noise_power_dbw))
+    return signal_power / draw_ratio(scenario.snr_db, draw, "snr")
+
+
+def draw_csi_noise_power(scenario: Scenario, draw: Draw) -> Tensor:
+    """Variance of the error on each channel entry, shape (batch,); 0 for perfect CSI."""
+    if scenario.csi_snr_db is None:
+        return torch.zeros(len(draw.seed))
+    return draw.mean_power() / draw_ratio(scenario.csi_snr_db, draw, "csi_snr")

@@ -1,0 +1,230 @@
+"""Channel prediction: from noisy past slots of a moving user's channel to its next slots.
+
+Each step shows the last slots over all antennas and subcarriers and asks for the next ones, then time moves on by as many slots as
+were asked for. Setting: Zheng and Dai, arXiv 2412.20772, section II-B; Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2), 2024.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from wirelessgym.channel import Channel, Rays
+from wirelessgym.channel.randomness import complex_normal, generators
+from wirelessgym.fields import Action, Field, Obs
+from wirelessgym.metrics import Metric, decibels, energy, from_decibels, inner
+from wirelessgym.task import State, Step, Task
+from wirelessgym.tasks._drawing import Image, as_image, new_figure
+from wirelessgym.tasks._episodes import draw_episodes, draw_noise_power
+from wirelessgym.tasks._geometry_bound import geometry_bound
+
+_SOURCE = "Liu et al., J. Commun. Inf. Netw. 9(2), 2024, eq. (13)"
+_RATIO = ("squared_error", "target_energy")
+
+
+@dataclass(frozen=True)
+class PredictionState(State):
+    """State of `ChannelPrediction`.
+
+    Attributes:
+        rays: the user's channel.
+        power: mean channel power per entry over the slots of the first step, shape (batch,).
+        noise_power: on every entry of ``past``, shape (batch,).
+        past: noisy, shape (batch, past, antennas, subcarriers), complex64.
+        future: clean, shape (batch, future, antennas, subcarriers), complex64.
+    """
+
+    rays: Rays
+    power: Tensor
+    noise_power: Tensor
+    past: Tensor
+    future: Tensor
+
+
+@dataclass(frozen=True)
+class ChannelPrediction(Task):
+    """Predict the next slots of one user's channel; a scenario's further users are left out.
+
+    Attributes:
+        num_past: slots that the agent sees.
+        num_future: slots to predict, and slots by which a step moves on.
+        noise_power_observable: whether the agent is told the noise power.
+        steering_snr_db: SNR per antenna at which ``spectral_efficiency`` is measured.
+        noisy_targets: compare with noisy instead of true future slots, as LLM4CP's code does; only for comparison with it.
+        released_noise_scaling: divide the noise power by 2 ``num_past``, as the code released with arXiv 2412.20772 does, so that the
+            true SNR is 10 log10(2 num_past) dB above the nominal one; only for comparison with it.
+    """
+
+    num_past: int = 16
+    num_future: int = 4
+    noise_power_observable: bool = True
+    steering_snr_db: float = 10.0
+    noisy_targets: bool = False
+    released_noise_scaling: bool = False
+
+    id: ClassVar[str] = "channel_prediction"
+    default_scenario: ClassVar[str] = "uma-nlos-128"
+    differentiable: ClassVar[bool] = True
+    bound_varies: ClassVar[bool] = False
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("nmse", "1", False, "sum |h_hat - h|^2 / sum |h|^2", _SOURCE, ratio=_RATIO),
+        Metric("nmse_db", "dB", False, "10 log10(nmse)", _SOURCE, ratio=_RATIO, decibel=True),
+        Metric("nmse_per_slot", "1", False, "nmse of each future slot", _SOURCE),
+        Metric(
+            "spectral_efficiency",
+            "bit/s/Hz",
+            True,
+            "mean log2(1 + |h^H h_hat|^2 / (|h_hat|^2 noise))",
+            "Liu et al., J. Commun. Inf. Netw. 9(2), 2024, eq. (14)",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("num_past", "num_future"):
+            if not 1 <= getattr(self, name) <= 256:
+                raise ValueError(f"channel_prediction: {name} lies in [1, 256], got {getattr(self, name)}")
+
+    @cached_property
+    def channel(self) -> Channel:
+        """The wideband channel layer of one user."""
+        return Channel(self.scenario, 1, self.scenario.num_subcarriers)
+
+    @property
+    def observation_fields(self) -> tuple[Field, ...]:
+        """See `Task.observation_fields`."""
+        shape = (self.num_past, self.scenario.num_antennas, self.scenario.num_subcarriers)
+        fields = [Field("csi", shape, "complex64", "1", -1e6, 1e6, "noisy channel of the past slots, the newest last")]
+        if self.noise_power_observable:
+            fields.append(Field("noise_power", (), "float32", "1", 0.0, 1e12, "noise power on each entry of csi"))
+        return tuple(fields)
+
+    @property
+    def action_fields(self) -> tuple[Field, ...]:
+        """See `Task.action_fields`."""
+        shape = (self.num_future, self.scenario.num_antennas, self.scenario.num_subcarriers)
+        return (Field("future", shape, "complex64", "1", -1e6, 1e6, "channel of the next slots"),)
+
+    def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[PredictionState, Obs]:
+        """See `Task.reset`. Slot 0 is the newest of the first observation."""
+        window = self.num_past + self.num_future
+        draw = draw_episodes(self.channel, episodes, seed, 1 - self.num_past, window)
+        power = draw.mean_power()
+        noise_power = draw_noise_power(self.scenario, draw, power)
+        if self.released_noise_scaling:
+            noise_power = noise_power / (2 * self.num_past)
+        h = self.channel.response(draw.rays, torch.full_like(draw.seed, 1 - self.num_past), window)[:, 0]
+        state = PredictionState(
+            seed=draw.seed,
+            episode=draw.episode,
+            time_step=torch.zeros_like(draw.seed),
+            rays=draw.rays,
+            power=power,
+            noise_power=noise_power,
+            past=h[:, : self.num_past],
+            future=h[:, self.num_past :],
+        )
+        state = replace(state, past=self._noisy(state, state.past, 1 - self.num_past))
+        return state, self._observe(state)
+
+    def step(self, state: PredictionState, action: Action) -> tuple[PredictionState, Step]:
+        """See `Task.step`."""
+        future = self.check_action(action, len(state.seed))["future"]
+        measured = self._noisy(state, state.future, 1)
+        target = measured if self.noisy_targets else state.future
+        squared_error, target_energy = energy(future - target), energy(target)
+        slots = (len(state.seed), self.num_future)
+        slot_error, slot_energy = energy((future - target).flatten(0, 1)), energy(target.flatten(0, 1))
+        nmse = squared_error / target_energy
+        metrics = {
+            "nmse": nmse,
+            "nmse_db": decibels(nmse),
+            "nmse_per_slot": (slot_error / slot_energy).view(slots),
+            "spectral_efficiency": self._spectral_efficiency(state, future),
+            "squared_error": squared_error,
+            "target_energy": target_energy,
+        }
+        past = torch.cat([state.past, measured], 1)[:, -self.num_past :]
+        state = replace(state, time_step=state.time_step + 1, past=past)
+        ahead = self.channel.response(state.rays, state.time_step * self.num_future + 1, self.num_future)[:, 0]
+        state = replace(state, future=ahead)
+        terminated = torch.zeros(len(state.seed), dtype=torch.bool)
+        return state, Step(self._observe(state), -nmse, terminated, metrics)
+
+    def bound_metrics(self, state: PredictionState) -> dict[str, Tensor]:
+        """Expected error of the linear estimator that knows every ray's angle, delay, Doppler shift and power: none does better.
+
+        It is given for planar panels; antennas that fade independently have no geometry to know.
+        """
+        grid, rays = self.channel.grid, state.rays
+        if rays.gain.shape[2] > 2:
+            return {}
+
+        def per_ray(x: Tensor) -> Tensor:
+            return x[:, 0].flatten(1).double()
+
+        squared_error, target_energy = geometry_bound(
+            per_ray(rays.gain.abs().square().mean(2)),
+            per_ray(rays.horizontal),
+            per_ray(rays.vertical),
+            per_ray(rays.doppler_hz) * grid.slot_s,
+            per_ray(-rays.ray_delay_s()) * grid.subcarrier_spacing_hz,
+            columns=grid.columns,
+            rows=grid.rows,
+            num_past=self.num_past,
+            num_future=self.num_future,
+            num_subcarriers=grid.num_subcarriers,
+            noise_power=state.noise_power,
+        )
+        nmse = squared_error / target_energy
+        return {
+            "nmse": nmse,
+            "nmse_db": decibels(nmse),
+            "squared_error": squared_error.float(),
+            "target_energy": target_energy.float(),
+        }
+
+    def render(self, state: PredictionState, action: Action | None = None) -> Image:
+        """See `Task.render`: true, predicted and wrong magnitude of antenna 0 over slots and subcarriers."""
+        figure, axes = new_figure(3)
+        true = state.future[0, :, 0]
+        future = torch.zeros_like(true)
+        if action is not None:
+            future = (action["future"] if isinstance(action, dict) else action)[0, :, 0].detach()
+        peak = float(true.abs().max())
+        for axis, (title, values) in zip(
+            axes, {"true": true, "predicted": future, "error": future - true}.items(), strict=True
+        ):
+            image = axis.imshow(values.abs().mT, aspect="auto", origin="lower", vmin=0, vmax=peak)
+            axis.set(title=f"{title} |h|", xlabel="future slot", ylabel="subcarrier")
+        figure.colorbar(image, ax=axes)
+        return as_image(figure)
+
+    def _noisy(self, state: PredictionState, h: Tensor, first_slot: int) -> Tensor:
+        """Add each slot's measurement noise to ``h``, whose first slot lies ``first_slot`` after the newest past one.
+
+        A slot's noise belongs to the slot, so that it is the same in every window that shows it.
+        """
+        deviation = state.noise_power.sqrt()[:, None, None, None]
+        newest = state.time_step * self.num_future
+        noise = [
+            complex_normal(h.shape[2:], generators(state.seed, state.episode, "noise", newest + first_slot + slot))
+            for slot in range(h.shape[1])
+        ]
+        return h + torch.stack(noise, 1) * deviation
+
+    def _observe(self, state: PredictionState) -> Obs:
+        known = {"csi": state.past, "noise_power": state.noise_power}
+        return {field.name: known[field.name] for field in self.observation_fields}
+
+    def _spectral_efficiency(self, state: PredictionState, future: Tensor) -> Tensor:
+        """Rate when the predicted channel of each slot and subcarrier is the matched-filter precoder on the true one."""
+        h, h_hat = state.future.transpose(-1, -2), future.transpose(-1, -2)
+        noise_power = (state.power / from_decibels(self.steering_snr_db))[:, None, None]
+        steered = inner(h, h_hat).abs().square() / h_hat.abs().square().sum(-1).clamp_min(1e-30)
+        return (torch.log1p(steered / noise_power) / math.log(2)).mean(-1).mean(-1)

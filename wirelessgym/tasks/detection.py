@@ -1,0 +1,238 @@
+"""Uplink signal detection: several users send QAM symbols at once, the base station tells them apart.
+
+``y = H x + n`` for a few received vectors per step, over which the channel stands still. The agent sees y and H and answers with an
+estimate of every symbol, and if the task asks for them with log-likelihood ratios of their bits. Setting: Zheng and Dai, arXiv
+2412.20772, section II-C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from wirelessgym.channel import Channel, Rays
+from wirelessgym.channel.randomness import complex_normal, generators, integers
+from wirelessgym.fields import Action, Field, Obs
+from wirelessgym.metrics import Metric, energy, inner
+from wirelessgym.modulation import (
+    BITS_PER_SYMBOL,
+    bits_of,
+    constellation,
+    generalised_mutual_information,
+    nearest,
+    posterior_mean_variance,
+)
+from wirelessgym.task import State, Step, Task
+from wirelessgym.tasks._drawing import Image, as_image, new_figure
+from wirelessgym.tasks._episodes import draw_csi_noise_power, draw_episodes, draw_noise_power
+
+_SOURCE = "Zheng and Dai, arXiv 2412.20772, section V"
+_METRICS = (
+    Metric("nmse", "1", False, "sum |x_hat - x|^2 / sum |x|^2", _SOURCE, ratio=("squared_error", "symbol_energy")),
+    Metric("ser", "1", False, "share of nearest-point decisions that are wrong", _SOURCE),
+    Metric("ber", "1", False, "share of bits whose LLR has the wrong sign", "3GPP TS 38.211, section 5.1 (labels)"),
+    Metric("gmi", "bit", True, "bits per symbol - sum log2(1 + exp(-LLR of the sent bit))", "Alvarado et al., J. Lightw. Technol. 36(2), 2018"),
+)
+
+
+@dataclass(frozen=True)
+class DetectionState(State):
+    """State of `Detection`.
+
+    Attributes:
+        rays: the users' channels.
+        present: which users take part, shape (batch, users), bool.
+        noise_power: per receive antenna, shape (batch,), watt.
+        csi_noise_power: variance of the error on each entry of ``csi``, shape (batch,).
+        h: true channel of this step, shape (batch, antennas, users), complex64.
+        csi: what the receiver knows of it, same shape.
+        sent: index of each sent point, shape (batch, slots, users), int64.
+        received: shape (batch, slots, antennas), complex64.
+    """
+
+    rays: Rays
+    present: Tensor
+    noise_power: Tensor
+    csi_noise_power: Tensor
+    h: Tensor
+    csi: Tensor
+    sent: Tensor
+    received: Tensor
+
+
+@dataclass(frozen=True)
+class Detection(Task):
+    """Estimate the users' symbols.
+
+    Attributes:
+        modulation: ``"qpsk"``, ``"16qam"`` or ``"64qam"``, unit mean energy, Gray labels of 3GPP TS 38.211.
+        num_slots: received vectors per step.
+        noise_power_observable: whether the agent is told the noise power.
+        llrs: whether an action also holds the LLR of every bit, log P(b=1) / P(b=0).
+    """
+
+    modulation: Literal["qpsk", "16qam", "64qam"] = "16qam"
+    num_slots: int = 6
+    noise_power_observable: bool = True
+    llrs: bool = False
+
+    id: ClassVar[str] = "detection"
+    default_scenario: ClassVar[str] = "uma-nlos-64"
+    differentiable: ClassVar[bool] = True
+    metrics: ClassVar[tuple[Metric, ...]] = _METRICS
+
+    def __post_init__(self) -> None:
+        if self.modulation not in BITS_PER_SYMBOL:
+            raise ValueError(f"detection: modulation is one of {', '.join(BITS_PER_SYMBOL)}, got {self.modulation!r}")
+        if not 1 <= self.num_slots <= 1000:
+            raise ValueError(f"detection: num_slots lies in [1, 1000], got {self.num_slots}")
+
+    @cached_property
+    def channel(self) -> Channel:
+        """The narrowband channel layer."""
+        return Channel(self.scenario, self.scenario.max_users, num_subcarriers=1)
+
+    @cached_property
+    def constellation(self) -> Tensor:
+        """The modulation's points in the order of their labels, shape (points,), complex64."""
+        return constellation(self.modulation)
+
+    @property
+    def observation_fields(self) -> tuple[Field, ...]:
+        """See `Task.observation_fields`."""
+        users, antennas = self.scenario.max_users, self.scenario.num_antennas
+        fields = [
+            Field("received", (self.num_slots, antennas), "complex64", "sqrt(W)", -1e6, 1e6, "received vectors y"),
+            Field("csi", (antennas, users), "complex64", "1", -1e6, 1e6, "channel H, as the receiver knows it"),
+        ]
+        if self.noise_power_observable:
+            fields.append(Field("noise_power", (), "float32", "W", 0.0, 1e12, "noise power per receive antenna"))
+        if self.scenario.csi_snr_db is not None:
+            fields.append(Field("csi_noise_power", (), "float32", "1", 0.0, 1e12, "variance of the error on each entry of csi"))
+        if isinstance(self.scenario.num_users, tuple):
+            fields.append(Field("mask", (users,), "bool", "1", 0, 1, "which users take part"))
+        return tuple(fields)
+
+    @property
+    def action_fields(self) -> tuple[Field, ...]:
+        """See `Task.action_fields`."""
+        shape = (self.num_slots, self.scenario.max_users)
+        symbols = Field("symbols", shape, "complex64", "1", -10.0, 10.0, "estimate of each symbol")
+        bits = (*shape, BITS_PER_SYMBOL[self.modulation])
+        llrs = Field("llrs", bits, "float32", "1", -1e4, 1e4, "log P(b=1) / P(b=0) of each bit")
+        return (symbols, llrs) if self.llrs else (symbols,)
+
+    def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[DetectionState, Obs]:
+        """See `Task.reset`. SNR is that of all users' signals together, per receive antenna."""
+        draw = draw_episodes(self.channel, episodes, seed)
+        batch, users, antennas = len(draw.seed), self.scenario.max_users, self.scenario.num_antennas
+        h = torch.zeros(batch, antennas, users, dtype=torch.complex64)
+        state = self._received(
+            DetectionState(
+                seed=draw.seed,
+                episode=draw.episode,
+                time_step=torch.zeros_like(draw.seed),
+                rays=draw.rays,
+                present=draw.present,
+                noise_power=draw_noise_power(self.scenario, draw, draw.user_power.sum(-1)),
+                csi_noise_power=draw_csi_noise_power(self.scenario, draw),
+                h=h,
+                csi=h,
+                sent=torch.zeros(batch, self.num_slots, users, dtype=torch.int64),
+                received=torch.zeros(batch, self.num_slots, antennas, dtype=torch.complex64),
+            )
+        )
+        return state, self._observe(state)
+
+    def step(self, state: DetectionState, action: Action) -> tuple[DetectionState, Step]:
+        """See `Task.step`."""
+        checked = self.check_action(action, len(state.seed))
+        metrics = self._score(state, checked["symbols"])
+        if self.llrs:
+            metrics |= self._score_llrs(state, checked["llrs"])
+        state = self._received(replace(state, time_step=state.time_step + 1))
+        return state, Step(self._observe(state), -metrics["nmse"], torch.zeros_like(state.present[:, 0]), metrics)
+
+    def bound_metrics(self, state: DetectionState) -> dict[str, Tensor]:
+        """Genie-aided matched filter: every other user's signal is known and removed, then the best estimate of each symbol.
+
+        It errs at least as little as any detector does on average. The exact maximum-likelihood detector is the agent ``ml``.
+        """
+        gain = energy(state.h.mT.flatten(0, 1)).unflatten(0, state.present.shape).clamp_min(1e-30)
+        noise = state.received - self._noiseless(state)
+        filtered = inner(state.h.mT[:, None], noise[:, :, None]) / gain[:, None]
+        estimate = self.constellation[state.sent] + filtered
+        variance = (state.noise_power[:, None] / gain)[:, None].expand(estimate.shape)
+        return self._score(state, posterior_mean_variance(estimate, variance, self.constellation)[0], decide=estimate)
+
+    def render(self, state: DetectionState, action: Action | None = None) -> Image:
+        """See `Task.render`: sent points and the estimates of every user."""
+        figure, (plane,) = new_figure(1)
+        points = self.constellation
+        plane.scatter(points.real, points.imag, marker="+", color="0.5", label="constellation")
+        if action is not None:
+            symbols = (action["symbols"] if isinstance(action, dict) else action)[0].detach()
+            for k in range(symbols.shape[-1]):
+                if state.present[0, k]:
+                    plane.scatter(symbols[:, k].real, symbols[:, k].imag, s=12, label=f"user {k}")
+        plane.set(xlabel="in phase", ylabel="quadrature", xlim=(-2, 2), ylim=(-1.5, 1.5), title=f"step {int(state.time_step[0])}")
+        plane.legend(fontsize=7)
+        return as_image(figure)
+
+    def _received(self, state: DetectionState) -> DetectionState:
+        """The state with the channel, symbols and received vectors of its step."""
+        users, antennas = self.scenario.max_users, self.scenario.num_antennas
+        h = self.channel.response(state.rays, state.time_step)[:, :, 0, :, 0].mT.contiguous()
+
+        def rows(purpose: str) -> list[torch.Generator]:
+            return generators(state.seed, state.episode, purpose, state.time_step)
+
+        csi = h
+        if self.scenario.csi_snr_db is not None:
+            error = complex_normal((antennas, users), rows("csi"))
+            csi = h + error * (state.csi_noise_power.sqrt()[:, None] * state.present)[:, None]
+        sent = integers(0, len(self.constellation), (self.num_slots, users), rows("symbols"))
+        noise = complex_normal((self.num_slots, antennas), rows("noise")) * state.noise_power.sqrt()[:, None, None]
+        state = replace(state, h=h, csi=csi, sent=sent)
+        return replace(state, received=self._noiseless(state) + noise)
+
+    def _noiseless(self, state: DetectionState) -> Tensor:
+        return inner(self.constellation[state.sent].conj()[:, :, None], state.h[:, None])
+
+    def _observe(self, state: DetectionState) -> Obs:
+        known = {
+            "received": state.received,
+            "csi": state.csi,
+            "noise_power": state.noise_power,
+            "csi_noise_power": state.csi_noise_power,
+            "mask": state.present,
+        }
+        return {field.name: known[field.name] for field in self.observation_fields}
+
+    def _score(self, state: DetectionState, symbols: Tensor, decide: Tensor | None = None) -> dict[str, Tensor]:
+        """NMSE and SER of estimates over the users that take part; decisions are made on ``decide`` where that differs."""
+        present = state.present[:, None]
+        sent = self.constellation[state.sent]
+        squared_error, symbol_energy = energy((symbols - sent) * present), energy(sent * present)
+        wrong = (nearest(symbols if decide is None else decide, self.constellation) != state.sent) & present
+        return {
+            "nmse": squared_error / symbol_energy,
+            "ser": wrong.sum((1, 2)) / (self.num_slots * state.present.sum(-1)),
+            "squared_error": squared_error,
+            "symbol_energy": symbol_energy,
+        }
+
+    def _score_llrs(self, state: DetectionState, llrs: Tensor) -> dict[str, Tensor]:
+        sent = bits_of(state.sent, llrs.shape[-1])
+        present = state.present[:, None]
+        symbols = self.num_slots * state.present.sum(-1)
+        wrong = ((llrs > 0) != sent) & present[..., None]
+        return {
+            "ber": wrong.sum((1, 2, 3)) / (symbols * llrs.shape[-1]),
+            "gmi": (generalised_mutual_information(llrs, sent) * present).sum((1, 2)) / symbols,
+        }

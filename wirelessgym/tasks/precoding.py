@@ -1,0 +1,215 @@
+"""Multi-user precoding: one base station serves several single-antenna users in the same time and frequency.
+
+User k receives ``y_k = h_k^H sum_j w_j s_j + n_k`` (narrowband, the subcarrier at the carrier). The agent sees the channel as the
+base station knows it, perfect, noisy or some slots old, and answers with a precoding vector per user under a power budget. It is
+scored on the true channel. Setting: Zheng and Dai, arXiv 2412.20772, section II-D.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from wirelessgym.capacity import dpc_sum_capacity, interference_free_rate, structured_precoder
+from wirelessgym.channel import Channel, Rays
+from wirelessgym.channel.randomness import complex_normal, generators
+from wirelessgym.fields import Action, Field, Obs
+from wirelessgym.metrics import Metric, energy, from_decibels, user_rates
+from wirelessgym.task import State, Step, Task
+from wirelessgym.tasks._drawing import Image, as_image, new_figure
+from wirelessgym.tasks._episodes import draw_csi_noise_power, draw_episodes, draw_noise_power
+
+_SOURCE = "Shi et al., IEEE Trans. Signal Process. 59(9), 2011, eq. (2)"
+
+
+@dataclass(frozen=True)
+class PrecodingState(State):
+    """State of `Precoding`.
+
+    Attributes:
+        rays: the users' channels.
+        present: which users take part, shape (batch, users), bool.
+        noise_power: at every user, shape (batch,), watt.
+        csi_noise_power: variance of the error on each entry of ``csi``, shape (batch,).
+        h: true channel of this step, shape (batch, users, antennas), complex64.
+        csi: what the base station knows of it, same shape.
+    """
+
+    rays: Rays
+    present: Tensor
+    noise_power: Tensor
+    csi_noise_power: Tensor
+    h: Tensor
+    csi: Tensor
+
+
+@dataclass(frozen=True)
+class Precoding(Task):
+    """Maximise the downlink sum rate.
+
+    Attributes:
+        action: ``"precoder"``: one vector per user; ``"structure"``: two numbers per user, the power p and the regularisation lambda
+            of the optimal structure, from which the precoder is built on the known channel (arXiv 2412.20772, eq. (4) and (24)).
+        csi_delay_slots: age of the known channel in slots.
+    """
+
+    action: Literal["precoder", "structure"] = "precoder"
+    csi_delay_slots: int = 0
+
+    id: ClassVar[str] = "precoding"
+    default_scenario: ClassVar[str] = "uma-nlos-64"
+    differentiable: ClassVar[bool] = True
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("sum_rate", "bit/s/Hz", True, "sum_k log2(1 + SINR_k)", _SOURCE),
+        Metric("user_rate", "bit/s/Hz", True, "log2(1 + SINR_k)", _SOURCE),
+        Metric("min_rate", "bit/s/Hz", True, "min_k log2(1 + SINR_k)", _SOURCE),
+        Metric("power_scale", "1", True, "min(1, sqrt(P / sum_k |w_k|^2))", "power budget; below 1 the precoder was scaled down"),
+    )
+
+    def __post_init__(self) -> None:
+        if self.action not in ("precoder", "structure"):
+            raise ValueError(f"precoding: action is 'precoder' or 'structure', got {self.action!r}")
+        if not 0 <= self.csi_delay_slots <= 1000:
+            raise ValueError(f"precoding: csi_delay_slots lies in [0, 1000], got {self.csi_delay_slots}")
+
+    @cached_property
+    def channel(self) -> Channel:
+        """The narrowband channel layer."""
+        return Channel(self.scenario, self.scenario.max_users, num_subcarriers=1)
+
+    @property
+    def tx_power(self) -> float:
+        """Power budget, watt."""
+        return from_decibels(self.scenario.tx_power_dbw)
+
+    @property
+    def observation_fields(self) -> tuple[Field, ...]:
+        """See `Task.observation_fields`."""
+        users, antennas = self.scenario.max_users, self.scenario.num_antennas
+        fields = [
+            Field("csi", (users, antennas), "complex64", "1", -1e6, 1e6, "channel h_k of each user, as the base station knows it"),
+            Field("noise_power", (), "float32", "W", 0.0, 1e12, "noise power at every user"),
+            Field("tx_power", (), "float32", "W", 0.0, 1e12, "power budget"),
+        ]
+        if self.scenario.csi_snr_db is not None:
+            fields.append(Field("csi_noise_power", (), "float32", "1", 0.0, 1e12, "variance of the error on each entry of csi"))
+        if isinstance(self.scenario.num_users, tuple):
+            fields.append(Field("mask", (users,), "bool", "1", 0, 1, "which users take part"))
+        return tuple(fields)
+
+    @property
+    def action_fields(self) -> tuple[Field, ...]:
+        """See `Task.action_fields`."""
+        users, antennas = self.scenario.max_users, self.scenario.num_antennas
+        if self.action == "structure":
+            return (Field("structure", (users, 2), "float32", "1", 0.0, 1.0, "power p and regularisation lambda, up to scale"),)
+        peak = math.sqrt(self.tx_power)
+        return (Field("precoder", (users, antennas), "complex64", "sqrt(W)", -peak, peak, "row k is w_k"),)
+
+    def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[PrecodingState, Obs]:
+        """See `Task.reset`."""
+        draw = draw_episodes(self.channel, episodes, seed)
+        empty = torch.zeros(len(draw.seed), self.scenario.max_users, self.scenario.num_antennas, dtype=torch.complex64)
+        state = self._measured(
+            PrecodingState(
+                seed=draw.seed,
+                episode=draw.episode,
+                time_step=torch.zeros_like(draw.seed),
+                rays=draw.rays,
+                present=draw.present,
+                noise_power=draw_noise_power(self.scenario, draw, self.tx_power * draw.mean_power()),
+                csi_noise_power=draw_csi_noise_power(self.scenario, draw),
+                h=empty,
+                csi=empty,
+            )
+        )
+        return state, self._observe(state)
+
+    def step(self, state: PrecodingState, action: Action) -> tuple[PrecodingState, Step]:
+        """See `Task.step`. A precoder above the power budget is scaled down to it, and ``power_scale`` tells by how much."""
+        checked = self.check_action(action, len(state.seed))
+        w, scale = self._within_budget(self._precoder(state, checked) * state.present[..., None])
+        rate = user_rates(state.h, w, state.noise_power)
+        sum_rate = rate.sum(-1)
+        metrics = {
+            "sum_rate": sum_rate,
+            "user_rate": rate.masked_fill(~state.present, math.nan),
+            "min_rate": rate.masked_fill(~state.present, math.inf).amin(-1),
+            "power_scale": scale,
+        }
+        state = self._measured(replace(state, time_step=state.time_step + 1))
+        return state, Step(self._observe(state), sum_rate, torch.zeros_like(state.present[:, 0]), metrics)
+
+    def bound_metrics(self, state: PrecodingState) -> dict[str, Tensor]:
+        """Sum capacity of the true channel (dirty-paper coding): no precoder exceeds it."""
+        budget = torch.full_like(state.noise_power, self.tx_power)
+        return {"sum_rate": dpc_sum_capacity(state.h, state.noise_power, budget)}
+
+    def interference_free_bound(self, state: PrecodingState) -> Tensor:
+        """Sum rate if users didn't disturb each other, shape (batch,), bit/s/Hz: looser than `bound`."""
+        return interference_free_rate(state.h, state.noise_power, torch.full_like(state.noise_power, self.tx_power))
+
+    def render(self, state: PrecodingState, action: Action | None = None) -> Image:
+        """See `Task.render`: the beams' power over azimuth in the horizontal plane, and the users' rates."""
+        first = state.rows(slice(0, 1))
+        w = torch.zeros_like(first.h)
+        if action is not None:
+            rows = {k: v[:1] for k, v in action.items()} if isinstance(action, dict) else action[:1]
+            w, _ = self._within_budget(self._precoder(first, self.check_action(rows, 1)) * first.present[..., None])
+        figure, (beams, rates) = new_figure(2)
+        panel = self.scenario.panel
+        azimuth = torch.linspace(-90, 90, 361)
+        column = torch.arange(panel.columns) - (panel.columns - 1) / 2
+        steering = torch.polar(
+            torch.ones(()), 2 * math.pi * panel.spacing_wavelengths * torch.deg2rad(azimuth).sin()[:, None] * column
+        )
+        # Rows add up in the horizontal plane; polarisations are drawn together.
+        across = w[0].unflatten(-1, (-1, panel.columns, panel.rows)).sum((-3, -1))
+        for k, power in enumerate((across.conj() @ steering.mT).abs().square()):
+            beams.plot(azimuth, 10 * torch.log10(power.clamp_min(1e-6)), linewidth=1, label=f"user {k}")
+        beams.set(xlabel="azimuth from boresight [deg]", ylabel="beam power [dBW]", ylim=(-40, None))
+        rate = user_rates(first.h, w, first.noise_power)[0]
+        rates.bar(range(len(rate)), rate)
+        rates.set(xlabel="user", ylabel="rate [bit/s/Hz]", title=f"step {int(first.time_step[0])}: {float(rate.sum()):.2f} bit/s/Hz")
+        return as_image(figure)
+
+    def _measured(self, state: PrecodingState) -> PrecodingState:
+        """The state with the channel of its step, and what is known of it."""
+        now = state.time_step
+        h = self.channel.response(state.rays, now)[:, :, 0, :, 0]
+        old = now - self.csi_delay_slots
+        csi = self.channel.response(state.rays, old)[:, :, 0, :, 0] if self.csi_delay_slots else h
+        if self.scenario.csi_snr_db is not None:
+            error = complex_normal(h.shape[1:], generators(state.seed, state.episode, "csi", old))
+            csi = csi + error * (state.csi_noise_power.sqrt()[:, None] * state.present)[..., None]
+        return replace(state, h=h, csi=csi)
+
+    def _observe(self, state: PrecodingState) -> Obs:
+        known = {
+            "csi": state.csi,
+            "noise_power": state.noise_power,
+            "tx_power": torch.full_like(state.noise_power, self.tx_power),
+            "csi_noise_power": state.csi_noise_power,
+            "mask": state.present,
+        }
+        return {field.name: known[field.name] for field in self.observation_fields}
+
+    def _precoder(self, state: PrecodingState, action: dict[str, Tensor]) -> Tensor:
+        if self.action == "precoder":
+            return action["precoder"]
+        power, regularisation = action["structure"].clamp_min(0).unbind(-1)
+        power = power * state.present
+        budget = torch.full_like(state.noise_power, self.tx_power)
+        return structured_precoder(state.csi, power, regularisation, state.noise_power, budget)
+
+    def _within_budget(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale a precoder down to the budget where it exceeds it (by more than rounding), and return the factor."""
+        excess = energy(w) / self.tx_power
+        scale = torch.where(excess > 1 + 1e-5, excess.clamp_min(1.0).rsqrt(), torch.ones_like(excess))
+        return w * scale[:, None, None], scale
