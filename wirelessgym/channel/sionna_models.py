@@ -43,6 +43,7 @@ from wirelessgym.scenario import Panel, Scenario
 
 _RANDOM_MODULES = (cdl, channel_coefficients, lsp, rays, system_level_scenario, tdl, uma_scenario, channel_utils)
 _LOCK = threading.Lock()  # the replacement is process-wide, so one thread draws at a time
+USER_PANEL = Panel(rows=1, columns=1)
 SYSTEM_LEVEL = {"uma": UMa, "umi": UMi, "rma": RMa, "inh": InH}
 POLARISATION_SLANTS = {"single": (0.0,), "dual": (-math.pi / 4, math.pi / 4)}
 
@@ -89,8 +90,8 @@ def episode_randomness(rows: Sequence[torch.Generator]) -> Iterator[None]:
                 setattr(module, name, original)
 
 
-def panel_array(panel: Panel, carrier_frequency_hz: float) -> Any:
-    """Return Sionna's array for a panel; users have a 1 x 1 vertical omnidirectional one."""
+def panel_array(panel: Panel, carrier_frequency_hz: float, precision: str = "single") -> Any:
+    """Return Sionna's array for a panel."""
     return PanelArray(
         num_rows_per_panel=panel.rows,
         num_cols_per_panel=panel.columns,
@@ -100,25 +101,22 @@ def panel_array(panel: Panel, carrier_frequency_hz: float) -> Any:
         carrier_frequency=carrier_frequency_hz,
         element_vertical_spacing=panel.spacing_wavelengths,
         element_horizontal_spacing=panel.spacing_wavelengths,
-        precision="single",
+        precision=precision,
         device="cpu",
     )
 
 
-USER_PANEL = Panel(rows=1, columns=1)
-
-
-def system_level_model(scenario: Scenario) -> Any:
-    """Return Sionna's system-level model of a scenario."""
+def system_level_model(scenario: Scenario, precision: str = "single") -> Any:
+    """Return Sionna's system-level model of a scenario, whose users have one vertical omnidirectional antenna."""
     settings: dict[str, Any] = {
         "carrier_frequency": scenario.carrier_frequency_hz,
-        "ut_array": panel_array(USER_PANEL, scenario.carrier_frequency_hz),
-        "bs_array": panel_array(scenario.panel, scenario.carrier_frequency_hz),
+        "ut_array": panel_array(USER_PANEL, scenario.carrier_frequency_hz, precision),
+        "bs_array": panel_array(scenario.panel, scenario.carrier_frequency_hz, precision),
         "direction": "downlink",
         "enable_pathloss": scenario.path_loss,
         "enable_shadow_fading": scenario.shadowing,
         "spec_version": scenario.spec_version,
-        "precision": "single",
+        "precision": precision,
         "device": "cpu",
     }
     if scenario.model in ("uma", "umi"):

@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-_PAIRS_AT_ONCE = 2_000_000  # ray pairs worked on at a time: about 150 MB
+_PAIRS_AT_ONCE = 200_000  # ray pairs worked on at a time: about 10 MB, which caches hold
 _LEAST_NOISE = 1e-10  # of the mean power: below, rounding would make the matrix indefinite
 
 
@@ -37,8 +37,8 @@ def geometry_bound(
 
     With S and F the ray responses over past and future, ``A = S^H S``, ``B = F^H F`` and D the powers, the error is
     ``tr(B (D^-1 + A / s)^-1) = s tr(B D^1/2 (D^1/2 A D^1/2 + s I)^-1 D^1/2)`` at noise power s. A and B are products of
-    geometric sums. Counted from the centres of panel, band and window these are real; what is left of the phases is the
-    step from the past window's centre to the future one's, of which the real part is enough under a trace.
+    one Gram matrix each over columns, rows, slots and subcarriers. With all indices counted from the centre of panel,
+    band and past window, A is real and of B only the real part counts under the trace.
 
     Args:
         power: mean power of each ray, shape (batch, rays); 0 marks an absent ray.
@@ -72,16 +72,14 @@ def geometry_bound(
     for first in range(0, len(power), chunk):
         part = slice(first, first + chunk)
         spectrum = power[part].double()
-        noise = torch.maximum(noise_power[part].double(), _LEAST_NOISE * spectrum.sum(-1))
+        noise = torch.maximum(noise_power[part].double(), _LEAST_NOISE * spectrum.sum(-1)).clamp_min(1e-300)
         amplitude = spectrum.sqrt()
-        doppler_step = _differences(doppler[part])
         shared = amplitude[:, :, None] * amplitude[:, None, :]
-        shared = shared * _dirichlet(_differences(horizontal[part]), columns)
-        shared = shared * _dirichlet(_differences(vertical[part]), rows)
-        shared = shared * _dirichlet(_differences(delay[part]), num_subcarriers)
-        past = shared * _dirichlet(doppler_step, num_past)
-        centres_apart = torch.cos(math.pi * (num_past + num_future) * doppler_step)
-        future = shared * _dirichlet(doppler_step, num_future) * centres_apart
+        for advance, count in ((horizontal, columns), (vertical, rows), (delay, num_subcarriers)):
+            shared *= _cosine_gram(advance[part], range(count), centre=(count - 1) / 2)
+        centre = (num_past - 1) / 2
+        past = shared * _cosine_gram(doppler[part], range(num_past), centre)
+        future = shared * _cosine_gram(doppler[part], range(num_past, num_past + num_future), centre)
         past.diagonal(dim1=-2, dim2=-1).add_(noise[:, None])
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(past))
         errors.append(noise * (inverse * future).sum((-2, -1)))
@@ -90,18 +88,9 @@ def geometry_bound(
     return squared_error.float(), target_energy.float()
 
 
-def _differences(advance: Tensor) -> Tensor:
-    advance = advance.double()
-    return advance[:, :, None] - advance[:, None, :]
-
-
-def _dirichlet(step: Tensor, count: int) -> Tensor:
-    """Sum of ``exp(j 2 pi step k)`` over k = 0, ..., count - 1 without its phase ``exp(j pi step (count - 1))``."""
-    nearest = step.round()
-    away = step - nearest
-    denominator = torch.sin(math.pi * away)
-    close = denominator.abs() < 1e-7
-    ratio = torch.sin(math.pi * count * away) / denominator.masked_fill(close, 1.0)
-    magnitude = torch.where(close, float(count), ratio)
-    # The phase taken out has period 2 in step when count is even: odd steps change the sign.
-    return magnitude * torch.cos(math.pi * (count - 1) * nearest)
+def _cosine_gram(advance: Tensor, indices: range, centre: float) -> Tensor:
+    """Entry (r, s) is the sum over indices k of ``cos(2 pi (k - centre) (x_r - x_s))`` for advances x (batch, rays)."""
+    offsets = torch.arange(indices.start, indices.stop, dtype=torch.float64, device=advance.device) - centre
+    angles = 2 * math.pi * offsets[:, None] * advance[:, None, :].double()
+    waves = torch.cat([angles.cos(), angles.sin()], 1)
+    return waves.mT @ waves

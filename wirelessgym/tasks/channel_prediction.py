@@ -157,36 +157,39 @@ class ChannelPrediction(Task):
         return state, Step(self._observe(state), -nmse, terminated, metrics)
 
     def bound_metrics(self, state: PredictionState) -> dict[str, Tensor]:
-        """Expected error of the linear estimator that knows every ray's angle, delay, Doppler shift and power: none does better.
-
-        It is given for planar panels; antennas that fade independently have no geometry to know.
-        """
+        """Expected error of the linear estimator that knows every ray's angle, delay, Doppler shift and power: none does better."""
         grid, rays = self.channel.grid, state.rays
-        if rays.gain.shape[2] > 2:
-            return {}
+        power = rays.gain[:, 0].abs().square()
+        ports = power.shape[1]
+        if ports > 2:  # antennas that fade independently differ in phase only
+            power = power.mean(1, keepdim=True)
+        alike = power.shape[1]
 
         def per_ray(x: Tensor) -> Tensor:
-            return x[:, 0].flatten(1).double()
+            return x[:, 0].flatten(1).double().repeat_interleave(alike, 0)
 
-        squared_error, target_energy = geometry_bound(
-            per_ray(rays.gain.abs().square().mean(2)),
-            per_ray(rays.horizontal),
-            per_ray(rays.vertical),
-            per_ray(rays.doppler_hz) * grid.slot_s,
-            per_ray(-rays.ray_delay_s()) * grid.subcarrier_spacing_hz,
-            columns=grid.columns,
-            rows=grid.rows,
-            num_past=self.num_past,
-            num_future=self.num_future,
-            num_subcarriers=grid.num_subcarriers,
-            noise_power=state.noise_power,
+        squared_error, target_energy = (
+            total.float().view(-1, alike).mean(-1) * ports
+            for total in geometry_bound(
+                power.flatten(0, 1).flatten(1).double(),
+                per_ray(rays.horizontal),
+                per_ray(rays.vertical),
+                per_ray(rays.doppler_hz) * grid.slot_s,
+                per_ray(-rays.ray_delay_s()) * grid.subcarrier_spacing_hz,
+                columns=grid.columns,
+                rows=grid.rows,
+                num_past=self.num_past,
+                num_future=self.num_future,
+                num_subcarriers=grid.num_subcarriers,
+                noise_power=state.noise_power.repeat_interleave(alike),
+            )
         )
         nmse = squared_error / target_energy
         return {
             "nmse": nmse,
             "nmse_db": decibels(nmse),
-            "squared_error": squared_error.float(),
-            "target_energy": target_energy.float(),
+            "squared_error": squared_error,
+            "target_energy": target_energy,
         }
 
     def render(self, state: PredictionState, action: Action | None = None) -> Image:

@@ -124,7 +124,7 @@ class Detection(Task):
         shape = (self.num_slots, self.scenario.max_users)
         symbols = Field("symbols", shape, "complex64", "1", -10.0, 10.0, "estimate of each symbol")
         bits = (*shape, BITS_PER_SYMBOL[self.modulation])
-        llrs = Field("llrs", bits, "float32", "1", -1e4, 1e4, "log P(b=1) / P(b=0) of each bit")
+        llrs = Field("llrs", bits, "float32", "1", -100.0, 100.0, "log P(b=1) / P(b=0) of each bit")
         return (symbols, llrs) if self.llrs else (symbols,)
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[DetectionState, Obs]:
