@@ -6,6 +6,12 @@ import torch
 from torch import Tensor
 
 from wirelessgym.capacity import unit_rows
+from wirelessgym.task import Task
+
+
+def wants_structure(task: Task) -> bool:
+    """Whether the precoding task asks for the two numbers per user of the optimal structure instead of a precoder."""
+    return any(field.name == "structure" for field in task.action_fields)
 
 
 def require_antennas(csi: Tensor, method: str) -> None:

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from wirelessgym.arrays import from_beams, from_delays, to_beams, to_delays
+from wirelessgym.channel.clusters import SPEED_OF_LIGHT_MPS
 from wirelessgym.fields import Obs
 from wirelessgym.task import Task
-
-SPEED_OF_LIGHT_MPS = 299_792_458.0
 
 # Keeps singular normal equations solvable; far below the rounding of complex64 observations.
 _RELATIVE_RIDGE = 1e-12

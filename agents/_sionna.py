@@ -13,29 +13,32 @@ from wirelessgym.modulation import llrs_of_logits
 from wirelessgym.task import Task
 
 from ._detection import wants_llrs
+from ._linear import served
 
 
 def sionna_phy(module: str) -> ModuleType:
-    """Return ``sionna.phy.<module>``. Its first import reseeds torch's global generators, so their state is put back."""
+    """Return ``sionna.phy.<module>``; its first import reseeds torch's global generators: they are put back."""
     with torch.random.fork_rng():
         return import_module(f"sionna.phy.{module}")
 
 
 def reduced_channel(obs: Obs, noise_power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Observation in the form Sionna's detectors take, without loss on as few dimensions as the signal has.
+    """Observation in the form Sionna's detectors take, without loss on as few dimensions as there are users.
 
-    With ``H = Q R`` every likelihood depends on ``Q^H y`` alone; both are divided by the noise's standard deviation.
+    With ``H = Q R`` every likelihood depends on ``Q^H y`` alone; both are divided by the noise's standard deviation. A
+    user without a channel gets a receive dimension of its own, in which nothing arrives, so that R is regular.
 
     Returns:
-        Received, shape (batch, slots, n), n being the smaller of users and antennas; channel, shape (batch, slots,
-        n, users); noise covariance, the identity of shape (batch, slots, n, n).
+        Received, shape (batch, slots, users); channel, shape (batch, slots, users, users); noise covariance, the
+        identity, of the same shape.
     """
-    basis, channel = torch.linalg.qr(obs["csi"] / noise_power.sqrt()[:, None, None])
-    received = (obs["received"] / noise_power.sqrt()[:, None, None]) @ basis.conj()
-    slots, size = received.shape[-2:]
-    channel = channel[:, None].expand(-1, slots, -1, -1)
-    identity = torch.eye(size, dtype=received.dtype, device=received.device)
-    return received, channel, identity.expand(*received.shape, size)
+    scale = noise_power.rsqrt()[:, None, None]
+    own = torch.diag_embed((~served(obs["csi"].mT)).to(obs["csi"].dtype))
+    basis, channel = torch.linalg.qr(torch.cat([obs["csi"] * scale, own], 1))
+    received = (obs["received"] * scale) @ basis[:, : obs["csi"].shape[1]].conj()
+    channel = channel[:, None].expand(-1, received.shape[1], -1, -1)
+    identity = torch.eye(channel.shape[-1], dtype=channel.dtype, device=channel.device)
+    return received, channel, identity.expand_as(channel)
 
 
 def from_logits(task: Task, logits: Tensor, points: Tensor, soft: bool) -> Action:

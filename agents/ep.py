@@ -77,4 +77,5 @@ def _order(num_bits: int) -> Tensor:
     labels = bits_of(torch.arange(levels**2), num_bits).long()
     places = 2 ** torch.arange(num_bits // 2 - 1, -1, -1)
     pair_of = levels * (labels[:, 0::2] * places).sum(-1) + (labels[:, 1::2] * places).sum(-1)
-    return pair_at.argsort()[pair_of]
+    place_of_pair: Tensor = pair_at.argsort()
+    return place_of_pair[pair_of]

@@ -34,8 +34,8 @@ class Kalman(Agent):
         noise_power: watt, used when the task hides it.
     """
 
-    order: int = 4
-    floor: float = 1e-3
+    order: int = 6
+    floor: float = 3e-3
     noise_power: float | None = None
     tasks = ("channel_prediction",)
 

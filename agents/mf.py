@@ -29,7 +29,8 @@ class MF(Agent):
             ValueError: if ratios are asked for and the noise power is hidden.
         """
         csi = obs["csi"]
-        energy = csi.abs().square().sum(-2).clamp_min(torch.finfo(csi.real.dtype).tiny)
+        energy = csi.abs().square().sum(-2)
+        energy = torch.where(energy > 0, energy, torch.ones_like(energy))  # a user without a channel: nothing collected
         estimate = matched(obs) / energy[:, None]
         if not wants_llrs(task):
             return estimate

@@ -22,8 +22,10 @@ from wirelessgym.modulation import posterior_mean_variance
 from wirelessgym.task import Task
 
 from ._detection import answer, matched, noise_power_of, points_of
+from ._linear import served
 
 SMALLEST_VARIANCE = 1e-6
+STEEPEST = 0.9  # of the denoiser's mean slope, which is 1 for a useless denoiser
 
 
 @dataclass(frozen=True)
@@ -55,19 +57,22 @@ class OAMP(Agent):
         """
         points = points_of(task, obs["received"])
         noise_power = noise_power_of(obs, "oamp")[:, None, None]
+        present = served(obs["csi"].mT)[:, None]
         eigenvalues, vectors = torch.linalg.eigh(obs["csi"].mH @ obs["csi"])
         eigenvalues = eigenvalues.clamp_min(0)[:, None]
         collected = matched(obs) @ vectors.conj()
+        users = present.sum(-1, keepdim=True)
         mean = torch.zeros_like(collected)
         for turn in range(self.iterations):
             variance = error_variance(obs, mean, noise_power, eigenvalues)
-            spectrum = decorrelated_spectrum(eigenvalues, noise_power / variance)
+            spectrum = decorrelated_spectrum(eigenvalues, noise_power / variance, users)
             innovation = collected - (mean @ vectors.conj()) * eigenvalues
             observation = mean + (spectrum * innovation) @ vectors.mT
-            observed_variance = filtered_variance(eigenvalues, spectrum, variance, noise_power)
+            observed_variance = filtered_variance(eigenvalues, spectrum, variance, noise_power, users)
             mean, spread = posterior_mean_variance(observation, observed_variance, points)
             if self.divergence_free and turn < self.iterations - 1:
-                mean = divergence_freed(mean, spread, observation, observed_variance)
+                slope = ((spread * present).sum(-1, keepdim=True) / users / observed_variance).clamp_max(STEEPEST)
+                mean = (mean - slope * observation) / (1 - slope)
         return answer(task, mean, observation, observed_variance)
 
 
@@ -75,27 +80,30 @@ def error_variance(obs: Obs, mean: Tensor, noise_power: Tensor, eigenvalues: Ten
     """Variance of the error of ``mean`` by what ``y - H mean`` holds beyond noise, shape (batch, slots, 1)."""
     residual = obs["received"] - mean @ obs["csi"].mT
     beyond_noise = residual.abs().square().sum(-1, keepdim=True) - residual.shape[-1] * noise_power
-    return (beyond_noise / eigenvalues.sum(-1, keepdim=True)).clamp_min(SMALLEST_VARIANCE)
+    energy = eigenvalues.sum(-1, keepdim=True).clamp_min(torch.finfo(eigenvalues.dtype).tiny)
+    return (beyond_noise / energy).clamp_min(SMALLEST_VARIANCE)
 
 
-def decorrelated_spectrum(eigenvalues: Tensor, loading: Tensor) -> Tensor:
+def decorrelated_spectrum(eigenvalues: Tensor, loading: Tensor, users: Tensor | int) -> Tensor:
     """The function f for which ``W = V f(eigenvalues) V^H H^H`` is the LMMSE filter scaled to ``tr(W H) = users``.
 
     Args:
-        eigenvalues: of ``H^H H = V diag(eigenvalues) V^H``, shape (..., users).
+        eigenvalues: of ``H^H H = V diag(eigenvalues) V^H``, shape (..., n).
         loading: noise power over the variance of the error to filter, shape (..., 1).
+        users: with a channel, at most n; a number or shape (..., 1).
     """
     spectrum = 1 / (eigenvalues + loading)
-    return spectrum * (eigenvalues.shape[-1] / (spectrum * eigenvalues).sum(-1, keepdim=True))
+    trace = (spectrum * eigenvalues).sum(-1, keepdim=True)
+    return spectrum * (users / trace.clamp_min(torch.finfo(trace.dtype).tiny))
 
 
-def filtered_variance(eigenvalues: Tensor, spectrum: Tensor, variance: Tensor, noise_power: Tensor) -> Tensor:
-    """Mean variance after the filter: ``(tr(B B^H) variance + tr(W W^H) noise_power) / users``, ``B = I - W H``."""
+def filtered_variance(
+    eigenvalues: Tensor, spectrum: Tensor, variance: Tensor, noise_power: Tensor, users: Tensor | int
+) -> Tensor:
+    """Mean variance after the filter: ``(tr(B B^H) variance + tr(W W^H) noise_power) / users``, ``B = I - W H``.
+
+    Users without a channel keep all of their error, which is left out.
+    """
     left_over = (1 - spectrum * eigenvalues).square() * variance
-    return (left_over + spectrum.square() * eigenvalues * noise_power).mean(-1, keepdim=True)
-
-
-def divergence_freed(mean: Tensor, spread: Tensor, observation: Tensor, observed_variance: Tensor) -> Tensor:
-    """``(mean - d observation) / (1 - d)``, d being the denoiser's mean slope: spread over observed variance."""
-    slope = (spread.mean(-1, keepdim=True) / observed_variance).clamp_max(0.9)
-    return (mean - slope * observation) / (1 - slope)
+    total = (left_over + spectrum.square() * eigenvalues * noise_power).sum(-1, keepdim=True)
+    return (total - (eigenvalues.shape[-1] - users) * variance) / users

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -16,9 +17,9 @@ from wirelessgym.task import Task
 class Random(Agent):
     """Draw every action anew, feasible and independent of the observation's content.
 
-    Precoders point anywhere and use all power; symbols are points of the constellation; predictions are complex
-    Gaussian, as strong as what was observed; other entries are uniform within their bounds, or normal where they
-    have none.
+    Precoders point anywhere and use all power; symbols are points of the constellation, with normal log-likelihood
+    ratios; predictions are complex Gaussian, as strong as what was observed; other entries are uniform within their
+    bounds, or normal where they have none.
 
     Args:
         seed: of the agent's own generator; two agents with the same seed draw the same, and `reset` starts again.
@@ -49,10 +50,9 @@ class Random(Agent):
         if entry.dtype == "int64":
             return torch.randint(int(entry.low), int(entry.high) + 1, shape, generator=self._generator)
         if entry.dtype == "float32":
-            bounded = abs(entry.low) < float("inf") and abs(entry.high) < float("inf")
-            if bounded:
-                return entry.low + (entry.high - entry.low) * torch.rand(shape, generator=self._generator)
-            return torch.randn(shape, generator=self._generator)
+            if entry.name == "llrs" or math.isinf(entry.low) or math.isinf(entry.high):
+                return torch.randn(shape, generator=self._generator)
+            return entry.low + (entry.high - entry.low) * torch.rand(shape, generator=self._generator)
         if entry.name == "symbols":
             points: Tensor = task.constellation  # type: ignore[attr-defined]
             return points[torch.randint(len(points), shape, generator=self._generator)]

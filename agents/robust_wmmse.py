@@ -5,9 +5,10 @@ the estimation error is spread evenly. Each beam is scaled by its own Wiener gai
 less the error's. The error that remains spreads every user's signal into the others' channels, so WMMSE is run with
 more noise than there is.
 
-Sources: gain from the observed power, Ephraim, Malah, IEEE Trans. Acoust. Speech Signal Process. 32(6), 1984; the error it
-leaves, Stein, "Estimation of the mean of a multivariate normal distribution", Ann. Stat. 9(6), 1981, theorem 1; error
-taken as noise, Bjornson, Hoydis, Sanguinetti, "Massive MIMO networks", 2017, section 4.1; WMMSE as in that agent.
+Sources: gain from the observed power, Ephraim, Malah, IEEE Trans. Acoust. Speech Signal Process. 32(6), 1984; the
+error it leaves, Stein, "Estimation of the mean of a multivariate normal distribution", Ann. Stat. 9(6), 1981, theorem
+1; error taken as noise, Bjornson, Hoydis, Sanguinetti, "Massive MIMO networks", 2017, section 4.1; WMMSE as in that
+agent.
 """
 
 from __future__ import annotations

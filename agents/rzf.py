@@ -14,7 +14,14 @@ from wirelessgym.agent import Agent
 from wirelessgym.fields import Obs
 from wirelessgym.task import Task
 
-from ._linear import equal_power, mmse_loading, regularised_directions, require_antennas
+from ._linear import (
+    equal_power,
+    mmse_loading,
+    regularised_directions,
+    require_antennas,
+    served,
+    wants_structure,
+)
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,17 @@ class RZF(Agent):
     def act(self, task: Task, obs: Obs) -> Tensor:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 
+        Where the task asks for the structure, return equal shares of power and regularisation, shape (batch, users, 2):
+        the same precoder.
+
         Raises:
-            ValueError: for ``regulariser=0`` with more users than antennas.
+            ValueError: for ``regulariser=0`` with more users than antennas, or a structure with another than 1.
         """
         csi, tx_power = obs["csi"], obs["tx_power"]
+        if wants_structure(task):
+            if self.regulariser != 1:
+                raise ValueError(f"rzf: as a structure the regulariser is 1, got {self.regulariser}")
+            return served(csi).to(tx_power.dtype)[..., None].expand(-1, -1, 2)
         if self.regulariser == 0:
             require_antennas(csi, "zero-forcing")
         loading = self.regulariser * mmse_loading(csi, obs["noise_power"], tx_power)

@@ -20,7 +20,7 @@ from wirelessgym.capacity import shares, structured_precoder
 from wirelessgym.fields import Obs
 from wirelessgym.task import Task
 
-from ._linear import mmse_loading, served
+from ._linear import mmse_loading, served, wants_structure
 
 Initialisation: TypeAlias = Literal["rzf", "mrt", "random"]
 
@@ -60,8 +60,14 @@ class WMMSE(Agent):
             raise ValueError(f"tolerance: expected a number in [0, 1), got {self.tolerance}")
 
     def act(self, task: Task, obs: Obs) -> Tensor:
-        """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``."""
-        return structured_precoder(obs["csi"], *self.structure(obs), obs["noise_power"], obs["tx_power"])
+        """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
+
+        Where the task asks for the structure, return it: shape (batch, users, 2), float32, in shares of ``tx_power``.
+        """
+        power, regularisation = self.structure(obs)
+        if wants_structure(task):
+            return torch.stack([power, regularisation], -1) / obs["tx_power"][:, None, None]
+        return structured_precoder(obs["csi"], power, regularisation, obs["noise_power"], obs["tx_power"])
 
     def structure(self, obs: Obs) -> tuple[Tensor, Tensor]:
         """Return the ``(p, lambda)`` of the last iterate, each of shape (batch, users), W, summing to ``tx_power``.

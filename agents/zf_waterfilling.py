@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wirelessgym.agent import Agent
-from wirelessgym.capacity import water_filling
+from wirelessgym.capacity import amplitudes, water_filling
 from wirelessgym.fields import Obs
 from wirelessgym.task import Task
 
@@ -35,4 +35,4 @@ class ZFWaterfilling(Agent):
         require_antennas(csi, "zero-forcing")
         directions = regularised_directions(csi, torch.zeros_like(tx_power))
         gains = (csi.conj() * directions).sum(-1).abs().square() / obs["noise_power"][:, None]
-        return directions * water_filling(gains, tx_power).sqrt()[..., None]
+        return directions * amplitudes(water_filling(gains, tx_power))[..., None]
