@@ -111,7 +111,9 @@ class StableBaselinesAgent(Agent):
 
     def act(self, task: Task, obs: Obs) -> Action:
         """Predict deterministically."""
-        arrays = {key: to_real(value).numpy() for key, value in obs.items()}
+        # Shaped as in training: entries that were scalars may have got an axis of one.
+        spaces = self.model.observation_space.spaces
+        arrays = {key: to_real(obs[key]).numpy().reshape(-1, *space.shape) for key, space in spaces.items()}
         action, _ = self.model.predict(arrays, deterministic=True)
         (field,) = task.action_fields
         return to_complex(torch.as_tensor(np.asarray(action)), field)

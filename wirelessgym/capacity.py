@@ -20,6 +20,11 @@ def unit_rows(x: Tensor) -> Tensor:
     return x * torch.where(squared > 0, squared, torch.ones_like(squared)).rsqrt()
 
 
+def amplitudes(powers: Tensor) -> Tensor:
+    """Square roots of ``powers`` (not negative), whose gradient is zero instead of infinite where the power is zero."""
+    return torch.where(powers > 0, powers, torch.ones_like(powers)).sqrt() * (powers > 0)
+
+
 def water_filling(gains: Tensor, power: Tensor) -> Tensor:
     """Powers that maximise ``sum_k log(1 + p_k gains_k)`` under ``sum_k p_k = power``, ``p_k >= 0``.
 
@@ -117,7 +122,7 @@ def structured_precoder(
     power, regularisation = shares(power, tx_power), shares(regularisation, tx_power)
     identity = torch.eye(csi.shape[-2], dtype=csi.dtype, device=csi.device)
     loaded = identity + (csi @ csi.mH) * (regularisation / noise_power[:, None])[:, None, :]
-    return unit_rows(torch.linalg.solve(loaded, csi)) * power.sqrt()[..., None]
+    return unit_rows(torch.linalg.solve(loaded, csi)) * amplitudes(power)[..., None]
 
 
 def shares(weights: Tensor, total: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 BITS_PER_SYMBOL = {"qpsk": 2, "16qam": 4, "64qam": 6}
+SMALLEST_VARIANCE = 1e-7
 
 
 def constellation(name: str) -> Tensor:
@@ -51,13 +52,14 @@ def log_likelihoods(estimate: Tensor, variance: Tensor, points: Tensor) -> Tenso
 
     Args:
         estimate: unbiased observation of a symbol, any shape, complex.
-        variance: of its error, same shape or one that broadcasts, float, positive.
+        variance: of its error, same shape or one that broadcasts, float; counts as 1e-7 where it is less, which keeps
+            ratios finite.
         points: shape (points,), complex.
 
     Returns:
         Shape (..., points), float.
     """
-    return -(estimate[..., None] - points).abs().square() / variance[..., None]
+    return -(estimate[..., None] - points).abs().square() / variance[..., None].clamp_min(SMALLEST_VARIANCE)
 
 
 def posterior_mean_variance(estimate: Tensor, variance: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,8 @@ class Channel:
     @cached_property
     def _model(self) -> Any:
         """Sionna's model; built on first use because importing Sionna takes seconds."""
-        from wirelessgym.channel import sionna_models, tapped
+        with torch.random.fork_rng(devices=[]):  # the first import of Sionna reseeds torch's global generator
+            from wirelessgym.channel import sionna_models, tapped
 
         if self.scenario.model.startswith("cdl"):
             return sionna_models.cdl_model(self.scenario)
@@ -66,6 +67,7 @@ class Channel:
             from wirelessgym.channel.tapped import draw_tdl
 
             return draw_tdl(self._model, self.scenario, self.num_users, rows)
+        model = self._model
         from wirelessgym.channel.clusters import to_rays
         from wirelessgym.channel.sionna_models import POLARISATION_SLANTS, draw_cdl, draw_system_level
 
@@ -73,9 +75,9 @@ class Channel:
             # A delay line fixes its angles, so users would lie on one another: each gets a bearing of its own in the sector
             # (TR 38.901, section 7.7.5.1 translates angles in the same way).
             bearing = uniform((self.num_users,), generators(seed, episode, "bearing"), -math.pi / 3, math.pi / 3)
-            clusters = draw_cdl(self._model, self.num_users, rows, bearing)
+            clusters = draw_cdl(model, self.num_users, rows, bearing)
         else:
-            clusters = draw_system_level(self._model, self.scenario, self.num_users, rows)
+            clusters = draw_system_level(model, self.scenario, self.num_users, rows)
         panel = self.scenario.panel
         return to_rays(clusters, panel, POLARISATION_SLANTS[panel.polarisation], self.scenario.carrier_frequency_hz)
 

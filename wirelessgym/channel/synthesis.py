@@ -49,22 +49,28 @@ def cis(cycles: Tensor) -> Tensor:
     return torch.view_as_complex(torch.stack((phase.cos(), phase.sin()), -1))
 
 
+def flat(x: Tensor) -> Tensor:
+    """Flatten the last three axes (links, groups, rays) and pad with zeros to whole vectors for every thread.
+
+    Torch rounds complex products differently in the vector loop and in the remainder after it. Without a remainder no entry
+    depends on its place, so no row on the rows beside it; and the loops over the long last axis are fast.
+    """
+    x = x.flatten(-3)
+    return torch.nn.functional.pad(x, (0, -x.shape[-1] % (64 * torch.get_num_threads())))
+
+
 def geometric(first: Tensor, ratio: Tensor, count: int) -> Tensor:
-    """``first * ratio^k`` for k = 0 .. count - 1 along a new last axis, by doubling: errors grow with log2(count) only."""
-    series = torch.empty(*first.shape, count, dtype=first.dtype, device=first.device)
-    series[..., 0] = first
+    """``first * ratio^k`` for k = 0 .. count - 1 along a new first axis, by doubling: errors grow with log2(count) only."""
+    series = torch.empty(count, *first.shape, dtype=first.dtype, device=first.device)
+    series[0] = first
     filled = 1
     while filled < count:
         take = min(filled, count - filled)
-        torch.mul(series[..., :take], ratio[..., None], out=series[..., filled : filled + take])
+        torch.mul(series[:take], ratio, out=series[filled : filled + take])
         filled += take
-        ratio = times(ratio, ratio)
+        if filled < count:
+            ratio = ratio * ratio
     return series
-
-
-def times(a: Tensor, b: Tensor) -> Tensor:
-    """Complex product from real ones: torch's own rounds differently at the end of a tensor, which would tie rows together."""
-    return torch.complex(a.real * b.real - a.imag * b.imag, a.real * b.imag + a.imag * b.real)
 
 
 @torch.no_grad()
@@ -80,48 +86,82 @@ def synthesise(rays: Rays, grid: Grid, start_slot: Tensor, num_slots: int) -> Te
     Returns:
         Shape (batch, users, num_slots, ports * columns * rows, subcarriers), complex64. A row's values don't depend on the others.
     """
-    batch, users, ports, _, _ = rays.gain.shape
-    antennas = ports * grid.columns * grid.rows
-    h = torch.empty(
-        batch * users, num_slots, antennas, grid.num_subcarriers, dtype=torch.complex64, device=rays.gain.device
-    )
+    batch, users, ports, _, num_rays = rays.gain.shape
+    samples = num_slots * ports * grid.columns * grid.rows
+    h = torch.empty(batch * users, samples, grid.num_subcarriers, dtype=torch.complex64, device=rays.gain.device)
     links = Rays(*(x.flatten(0, 1) for x in (rays.gain, rays.horizontal, rays.vertical, rays.doppler_hz, rays.delay_s)))
     start_s = (start_slot.double() * grid.slot_s).repeat_interleave(users)
-    masks = sub_cluster_masks(rays.gain.shape[-1]).to(h) if rays.num_split else None
-    chunk = max(1, 64 // num_slots)
-    for first in range(0, batch * users, chunk):
-        part = slice(first, first + chunk)
-        h[part] = _chunk(links.rows(part), grid, start_s[part], num_slots, masks)
-    return h.unflatten(0, (batch, users))
+    # Exponentials are cheapest for many links at once, products for as many as stay in the cache.
+    for first in range(0, batch * users, _LINKS):
+        part = slice(first, first + _LINKS)
+        exponentials = _exponentials(links.rows(part), grid, start_s[part], num_slots)
+        step = max(1, _SAMPLES // samples)
+        for inner in range(0, len(h[part]), step):
+            piece = slice(inner, inner + step)
+            _products(*(x[..., piece, :, :] for x in exponentials), out=h[part][piece])
+    return h.view(batch, users, num_slots, -1, grid.num_subcarriers)
 
 
-def _chunk(links: Rays, grid: Grid, start_s: Tensor, num_slots: int, masks: Tensor | None) -> Tensor:
-    count, ports, clusters, num_rays = links.gain.shape
+_LINKS = 32
+_SAMPLES = 10240  # of one subcarrier: four links of 20 slots on 128 antennas, some two megabytes
+
+
+def _exponentials(links: Rays, grid: Grid, start_s: Tensor, num_slots: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return moving gains, column steering, row steering and tones.
+
+    Shapes (slots, ports, links, groups, rays), (columns, links, groups, rays), (rows, links, groups, rays) and
+    (subcarriers, links, groups, 1).
+    """
     columns, rows = grid.columns, grid.rows
+    horizontal, vertical, doppler_hz, gain = links.horizontal, links.vertical, links.doppler_hz, links.gain.movedim(1, 0)
+    if links.num_split:
+        group, masks = _sub_cluster_groups(*gain.shape[-2:], gain.device)
+        horizontal, vertical, doppler_hz = horizontal[:, group], vertical[:, group], doppler_hz[:, group]
+        gain = gain[:, :, group] * masks
+    shape = horizontal.shape
+    # Elements lie symmetrically about the panel's centre; the phase of the first joins that of the first slot.
+    corner = horizontal.double() * ((columns - 1) / 2) + vertical.double() * ((rows - 1) / 2)
+    turn = cis(doppler_hz * start_s[:, None, None] - corner)
+    one = torch.ones_like(flat(turn))
+    across = geometric(one, flat(cis(horizontal)), columns)
+    down = geometric(one, flat(cis(vertical)), rows)
+    moving = geometric(flat(gain) * flat(turn), flat(cis(doppler_hz * grid.slot_s)), num_slots)
+    delay = links.delay_s.double()[..., None]
+    first_tone = cis(-delay * grid.first_subcarrier_hz)
+    tones = geometric(flat(first_tone), flat(cis(-delay * grid.subcarrier_spacing_hz)), grid.num_subcarriers)
+    size = shape.numel()
+    steering = (x[..., :size].unflatten(-1, shape) for x in (moving, across, down))
+    moving, across, down = steering
+    return moving, across, down, tones[..., : delay.numel()].unflatten(-1, delay.shape)
 
-    def steer(cycles: Tensor, size: int) -> Tensor:  # elements lie symmetrically about the panel's centre
-        return geometric(cis(cycles * (-(size - 1) / 2)), cis(cycles), size)
 
-    across, down = steer(links.horizontal, columns), steer(links.vertical, rows)
-    turn = cis(links.doppler_hz * start_s[:, None, None])
-    moving = geometric(times(links.gain, turn[:, None]), cis(links.doppler_hz * grid.slot_s)[:, None].expand_as(links.gain), num_slots)
-    left = moving.permute(0, 2, 4, 1, 3)  # (count, clusters, slots, ports, rays)
-    if num_slots * ports * columns < columns * rows:  # cheaper to fold the columns into the left factor
-        left = left.unsqueeze(-2) * across.transpose(-1, -2)[:, :, None, None]
-        right = down
+def _sub_cluster_groups(num_clusters: int, num_rays: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cluster of each group, and which of its rays belong to the group: the first two clusters count three times."""
+    group = torch.cat([torch.tensor([0, 0, 0, 1, 1, 1]), torch.arange(2, num_clusters)])
+    masks = torch.ones(len(group), num_rays)
+    masks[:6] = sub_cluster_masks(num_rays).repeat(2, 1)
+    return group.to(device), masks.to(device)
+
+
+def _products(moving: Tensor, across: Tensor, down: Tensor, tones: Tensor, out: Tensor) -> None:
+    """Sum rays into groups and groups into subcarriers: ``out`` (links, slots * antennas, subcarriers)."""
+    slots, ports, count, groups, num_rays = moving.shape
+    columns, rows = len(across), len(down)
+
+    def matrices(x: Tensor) -> Tensor:  # (n, links, groups, rays) as one (n, rays) matrix per link and group, without a copy
+        return x.flatten(-3, -2).movedim(-2, 0) if x.ndim == 4 else x
+
+    if slots * ports < rows:  # cheaper to fold the columns into the left factor than into the right one
+        left, right = moving.unsqueeze(2) * across, down
     else:
-        left = left.unsqueeze(-2)
-        right = (across.unsqueeze(-1) * down.unsqueeze(-2)).flatten(-2)
-    left = left.reshape(count, clusters, -1, num_rays)
-    split = 2 if masks is not None else 0
-    groups = [_bmm(left[:, split:].flatten(0, 1), right[:, split:].flatten(0, 1)).reshape(count, clusters - split, -1)]
-    if masks is not None:
-        parts = (left[:, :2, None] * masks[:, None]).flatten(2, 3)
-        groups.insert(0, _bmm(parts.flatten(0, 1), right[:, :2].flatten(0, 1)).reshape(count, 6, -1))
-    response = torch.cat(groups, 1)
-    delay = links.delay_s.double()
-    tones = geometric(cis(-delay * grid.first_subcarrier_hz), cis(-delay * grid.subcarrier_spacing_hz), grid.num_subcarriers)
-    return _bmm(response.transpose(1, 2), tones).view(count, num_slots, -1, grid.num_subcarriers)
+        left, right = moving, across.unsqueeze(1) * down
+    left, right = matrices(left.flatten(0, -4)), matrices(right.flatten(0, -4))
+    response = _bmm(left, right.mT).view(count, groups, -1)
+    tones = tones[..., 0].movedim(0, -1)
+    if count == 1:
+        out.copy_(_bmm(response.mT, tones))
+    else:
+        torch.bmm(response.mT, tones, out=out)
 
 
 def _bmm(left: Tensor, right: Tensor) -> Tensor:

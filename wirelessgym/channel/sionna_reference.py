@@ -1,0 +1,78 @@
+"""Sionna's own way from rays to ``H``, for measurements beside ours: `wirelessgym bench channel` runs both in one process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from sionna.phy.channel import cir_to_ofdm_channel, subcarrier_frequencies
+from torch import Tensor
+
+from wirelessgym.channel.clusters import to_rays
+from wirelessgym.channel.randomness import generators
+from wirelessgym.channel.rays import Rays
+from wirelessgym.channel.sionna_models import (
+    POLARISATION_SLANTS,
+    episode_randomness,
+    place_users,
+    system_level_clusters,
+    system_level_model,
+)
+from wirelessgym.scenario import Scenario
+
+
+class SionnaReference:
+    """One batch of a system-level scenario, held so that each stage can be timed on its own.
+
+    Args:
+        scenario: a system-level scenario.
+        num_users: users per episode.
+        batch: episodes.
+    """
+
+    def __init__(self, scenario: Scenario, num_users: int, batch: int) -> None:
+        self.scenario, self.num_users, self.batch = scenario, num_users, batch
+        self.model = system_level_model(scenario)
+
+    def draw_rays(self) -> None:
+        """Draw topology, large-scale parameters and rays."""
+        rows = generators(torch.zeros(self.batch, dtype=torch.int64), torch.arange(self.batch), "bench")
+        with episode_randomness(rows), torch.no_grad():
+            place_users(self.model, self.scenario, self.num_users, rows)
+            self.drawn = self.model._ray_sampler(self.model._lsp)
+            self.phases = self.model._cir_sampler._step_10(self.drawn.aoa.shape)
+        self.drawn.phases = self.phases
+
+    def our_rays(self) -> Rays:
+        """The same rays in our form."""
+        clusters = system_level_clusters(self.model, self.drawn, self.phases)
+        panel = self.scenario.panel
+        return to_rays(clusters, panel, POLARISATION_SLANTS[panel.polarisation], self.scenario.carrier_frequency_hz)
+
+    def sionna_response(self, num_slots: int, num_subcarriers: int) -> Tensor:
+        """Sionna's public call with the rays already drawn: impulse response, then OFDM response.
+
+        Returns:
+            Shape (batch, users, 1, 1, antennas, slots, subcarriers), complex64.
+        """
+        sampler = self.model._ray_sampler
+        self.model._ray_sampler = _Drawn(self.drawn)
+        try:
+            with torch.no_grad():
+                gains, delays = self.model(num_slots, 1 / self.scenario.slot_duration_s)
+                frequencies = subcarrier_frequencies(num_subcarriers, self.scenario.subcarrier_spacing_hz)
+                response: Tensor = cir_to_ofdm_channel(frequencies, gains, delays)
+                return response
+        finally:
+            self.model._ray_sampler = sampler
+
+
+class _Drawn(torch.nn.Module):
+    """Stands in for Sionna's ray sampler and returns rays that were drawn before."""
+
+    def __init__(self, rays: Any) -> None:
+        super().__init__()
+        self.rays = rays
+
+    def forward(self, _: Any) -> Any:
+        return self.rays
