@@ -17,14 +17,19 @@ from ._linear import served
 
 
 def noise_power_of(obs: Obs, who: str) -> Tensor:
-    """Return the noise power, shape (batch,), W.
+    """Return the noise that a detector has to reckon with, shape (batch,), W.
+
+    An error on the channel turns each user's unit-energy symbols into noise of the error's variance, so that is added
+    where the task tells it.
 
     Raises:
-        ValueError: if the task hides it.
+        ValueError: if the task hides the noise power.
     """
     if "noise_power" not in obs:
         raise ValueError(f"{who} needs the noise power: make the task with noise_power_observable=True")
-    return obs["noise_power"]
+    if "csi_noise_power" not in obs:
+        return obs["noise_power"]
+    return obs["noise_power"] + served(transposed(obs)).sum(-1) * obs["csi_noise_power"]
 
 
 def wants_llrs(task: Task) -> bool:

@@ -1,7 +1,7 @@
 """Expectation propagation detection; Sionna's implementation.
 
 Source: Cespedes, Olmos, Sanchez-Fernandez, Perez-Cruz, "Expectation propagation detection for high-order
-high-dimensional MIMO systems", IEEE Trans. Commun. 62(8), 2014, section IV.
+high-dimensional MIMO systems", IEEE Trans. Commun. 62(8), 2014, eqs. (28) to (38).
 """
 
 from __future__ import annotations

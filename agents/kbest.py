@@ -1,7 +1,7 @@
 """K-best detection: a tree search over the users that keeps the best few paths at each level, by Sionna.
 
 Source: Guo, Nilsson, "Algorithm and implementation of the K-best sphere decoding for MIMO detection", IEEE J. Sel.
-Areas Commun. 24(3), 2006, section III.
+Areas Commun. 24(3), 2006.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class KBest(Agent):
         ValueError: for fewer than one path.
     """
 
-    paths: int = 64
+    paths: int = 16
     tasks = ("detection",)
 
     def __post_init__(self) -> None:

@@ -1,8 +1,7 @@
 """LMMSE detection followed by the posterior mean over the constellation.
 
 Source: Tuchler, Singer, Koetter, "Minimum mean squared error equalization using a priori information", IEEE Trans.
-Signal Process. 50(3), 2002, section III (first iteration; the error of the unbiased filter output is taken as
-Gaussian).
+Signal Process. 50(3), 2002 (the first iteration; the error of the unbiased filter output is taken as Gaussian).
 """
 
 from __future__ import annotations

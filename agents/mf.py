@@ -1,6 +1,6 @@
 """Matched filter: each user's own channel collects its signal; the other users are taken as noise.
 
-Source: Tse, Viswanath, "Fundamentals of Wireless Communication", 2005, section 8.3.2.
+Source: Tse, Viswanath, "Fundamentals of Wireless Communication", 2005, section 8.3.
 """
 
 from __future__ import annotations

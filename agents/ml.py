@@ -1,7 +1,6 @@
 """Maximum-likelihood detection: the likelihood of every vector of symbols; Sionna's implementation.
 
-Source: Tse, Viswanath, "Fundamentals of Wireless Communication", 2005, section 8.3; per-user probabilities are sums
-over all vectors.
+Source: Verdu, "Multiuser Detection", 1998, chapter 4; a user's probabilities are sums over all vectors.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ Both are built such that the error each hands on is uncorrelated with the error 
 that one eigendecomposition per channel serves every slot and iteration.
 
 Source: Ma, Ping, "Orthogonal AMP", IEEE Access 5, 2017, section III; the estimate of the error variance is that of
-He, Wen, Jin, Li, "Model-driven deep learning for MIMO detection", IEEE Trans. Signal Process. 68, 2020, eqs. (10) to
-(14).
+He, Wen, Jin, Li, "Model-driven deep learning for MIMO detection", IEEE Trans. Signal Process. 68, 2020.
 """
 
 from __future__ import annotations

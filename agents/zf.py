@@ -1,7 +1,7 @@
 """Zero-forcing: invert the channel, so that users don't disturb each other.
 
 Sources: downlink, Yoo, Goldsmith, "On the optimality of multiantenna broadcast scheduling using zero-forcing
-beamforming", IEEE J. Sel. Areas Commun. 24(3), 2006, eq. (5); uplink, Tse, Viswanath, "Fundamentals of Wireless
+beamforming", IEEE J. Sel. Areas Commun. 24(3), 2006; uplink, Tse, Viswanath, "Fundamentals of Wireless
 Communication", 2005, section 8.3.1.
 """
 

@@ -1,7 +1,7 @@
 """Zero-forcing with water-filling: no interference, and power where it earns most.
 
 Source: Yoo, Goldsmith, "On the optimality of multiantenna broadcast scheduling using zero-forcing beamforming", IEEE
-J. Sel. Areas Commun. 24(3), 2006, eqs. (6) to (8).
+J. Sel. Areas Commun. 24(3), 2006.
 """
 
 from __future__ import annotations

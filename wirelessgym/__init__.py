@@ -60,5 +60,5 @@ def register_envs() -> None:
 
 
 # The command line makes no Gymnasium environments by id and must start at once, so it skips the import of gymnasium.
-if Path(sys.argv[0] if sys.argv else "").name != "wirelessgym":
+if Path(sys.argv[0] if sys.argv else "").name != "wirelessgym" and sys.orig_argv[1:3] != ["-m", "wirelessgym"]:
     register_envs()

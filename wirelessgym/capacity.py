@@ -62,11 +62,12 @@ def interference_free_rate(csi: Tensor, noise_power: Tensor, tx_power: Tensor) -
     return torch.log2(1 + water_filling(gains, tx_power) * gains).sum(-1)
 
 
-def dpc_sum_capacity(csi: Tensor, noise_power: Tensor, tx_power: Tensor, iterations: int = 60) -> Tensor:
+def dpc_sum_capacity(csi: Tensor, noise_power: Tensor, tx_power: Tensor, iterations: int = 20) -> Tensor:
     """Sum capacity of the Gaussian broadcast channel, reached by dirty-paper coding: no precoder exceeds it.
 
-    It equals ``max log2 det(I + sum_k q_k h_k h_k^H / noise_power)`` over uplink powers with
-    ``sum_k q_k <= tx_power``, which sum-power iterative water-filling solves. Every iterate is feasible, so the
+    It equals ``max log2 det(I + sum_k q_k h_k h_k^H / noise_power)`` over uplink powers with ``sum_k q_k <= tx_power``,
+    which sum-power iterative water-filling solves. Of the published step, 1 over users, which always climbs but slowly,
+    and the longer ones 1 and 1/2, each iteration takes the one that climbs highest. Every iterate is feasible, so the
     value grows towards the capacity from below.
 
     Args:
@@ -84,11 +85,19 @@ def dpc_sum_capacity(csi: Tensor, noise_power: Tensor, tx_power: Tensor, iterati
     gram = _gram(csi) / noise_power[:, None, None]
     identity = torch.eye(users, dtype=csi.dtype, device=csi.device)
     powers = (tx_power / users)[:, None].expand(gram.shape[:-1])
+    steps = torch.tensor([1, 1 / 2, 1 / users], dtype=gram.real.dtype, device=csi.device)[:, None, None]
+    rows = torch.arange(len(csi), device=csi.device)
     for _ in range(iterations):
-        gains = _uplink_gains(gram, powers, identity)
-        powers = powers * ((users - 1) / users) + water_filling(gains, tx_power) / users
-    log_determinant: Tensor = torch.linalg.slogdet(identity + gram * powers[:, None, :])[1]
-    return log_determinant / math.log(2)
+        filled = water_filling(_uplink_gains(gram, powers, identity), tx_power)
+        candidates = powers + steps * (filled - powers)
+        powers = candidates[_log_determinant(gram, candidates, identity).argmax(0), rows]
+    return _log_determinant(gram, powers, identity) / math.log(2)
+
+
+def _log_determinant(gram: Tensor, powers: Tensor, identity: Tensor) -> Tensor:
+    """``log det(I + gram diag(powers))``, nat."""
+    value: Tensor = torch.linalg.slogdet(identity + gram * powers[..., None, :])[1]
+    return value
 
 
 def _uplink_gains(gram: Tensor, powers: Tensor, identity: Tensor) -> Tensor:

@@ -124,7 +124,7 @@ def test_lmmse_error_on_large_arrays_is_marchenko_and_pasturs() -> None:
     load, gain = users / antennas, antennas / float(obs["noise_power"][0])
     root = math.sqrt(load)
     spread = (math.sqrt(gain * (1 + root) ** 2 + 1) - math.sqrt(gain * (1 - root) ** 2 + 1)) ** 2
-    # Tse and Hanly, IEEE Trans. Inf. Theory 45(2), 1999; Verdu and Shamai, same issue, eq. (9).
+    # Tse and Hanly, IEEE Trans. Inf. Theory 45(2), 1999; Verdu and Shamai, same issue.
     expected = 1 - spread / (4 * load * gain)
     assert nmse(make_agent("lmmse").act(detection(), obs), sent) == pytest.approx(expected, rel=0.02)
 
@@ -150,6 +150,28 @@ def test_one_look_is_best_in_noise_and_iterating_when_it_is_quiet() -> None:
     assert nmse(soft.act(detection(), quiet), sent_in_quiet) > 1.2 * nmse(
         iterated.act(detection(), quiet), sent_in_quiet
     )
+
+
+def test_error_of_the_known_channel_counts_as_noise() -> None:
+    obs, sent = episodes(300, 4, 8, snr_db=20)
+    error = torch.randn(obs["csi"].shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
+    blind = obs | {"csi": obs["csi"] + error * math.sqrt(0.2)}
+    aware = blind | {"csi_noise_power": torch.full((300,), 0.2)}
+    task, bits = detection(llrs=True), bits_of(sent, 4)
+    for name in ("lmmse", "lmmse_soft", "oamp", "ep"):
+        unaware, told = (make_agent(name).act(task, o) for o in (blind, aware))
+        assert nmse(told["symbols"], sent) < nmse(unaware["symbols"], sent), name
+        rates = [generalised_mutual_information(a["llrs"], bits).mean() for a in (unaware, told)]
+        assert rates[1] > rates[0] + 0.1, name
+
+
+def test_ratios_of_the_matched_filter_reckon_with_the_other_users() -> None:
+    obs, sent = episodes(200, 6, 32, snr_db=20)
+    action = make_agent("mf").act(detection(llrs=True), obs)
+    bits = bits_of(sent, 4)
+    rate = generalised_mutual_information(action["llrs"], bits).mean()
+    for factor in (0.5, 2.0):
+        assert generalised_mutual_information(factor * action["llrs"], bits).mean() < rate
 
 
 def test_maximum_likelihood_is_best_of_all() -> None:

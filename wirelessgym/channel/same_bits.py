@@ -6,35 +6,37 @@ On a CPU torch runs most of a tensor through vector instructions and the last fe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-_POSITION_DEPENDENT = {torch.pow, Tensor.pow, Tensor.__pow__, Tensor.__rpow__, torch.atan2, Tensor.atan2, torch.angle}
 _VECTOR = 64  # no fewer elements than any vector loop takes at once
 
 
-class SameBits(TorchFunctionMode):
-    """Within this context the position-dependent functions work on whole vectors only, by padding."""
+class SameBitsTorch:
+    """Stands in for the module ``torch``: ``pow`` and ``atan2`` work on whole vectors only, by padding; the rest is torch's."""
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Pad the tensors of a position-dependent function; call any other as it is."""
-        if func in _POSITION_DEPENDENT and not kwargs:
-            return _padded(func, args)
-        return func(*args, **(kwargs or {}))
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    @staticmethod
+    def pow(base: Any, exponent: Any) -> Tensor:
+        """``torch.pow``."""
+        return _padded(torch.pow, base, exponent)
+
+    @staticmethod
+    def atan2(y: Tensor, x: Tensor) -> Tensor:
+        """``torch.atan2``."""
+        return _padded(torch.atan2, y, x)
 
 
-def _padded(func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+def _padded(function: Callable[..., Tensor], *args: Any) -> Tensor:
     tensors = torch.broadcast_tensors(*(a for a in args if isinstance(a, Tensor)))
     size = tensors[0].numel()
     # Threads take equal shares, so each share must be whole vectors too.
-    unit = _VECTOR * torch.get_num_threads()
-    padding = -size % unit
+    padding = -size % (_VECTOR * torch.get_num_threads())
     flat = iter([torch.nn.functional.pad(t.reshape(-1), (0, padding), value=1.0) for t in tensors])
-    result = func(*(next(flat) if isinstance(a, Tensor) else a for a in args))
+    result = function(*(next(flat) if isinstance(a, Tensor) else a for a in args))
     return result[:size].view(tensors[0].shape)

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from wirelessgym.channel.clusters import Clusters, LineOfSight
 from wirelessgym.channel.randomness import uniform
-from wirelessgym.channel.same_bits import SameBits
+from wirelessgym.channel.same_bits import SameBitsTorch
 from wirelessgym.scenario import Panel, Scenario
 
 _RANDOM_MODULES = (cdl, channel_coefficients, lsp, rays, system_level_scenario, tdl, uma_scenario, channel_utils)
@@ -52,7 +52,8 @@ POLARISATION_SLANTS = {"single": (0.0,), "dual": (-math.pi / 4, math.pi / 4)}
 def episode_randomness(rows: Sequence[torch.Generator]) -> Iterator[None]:
     """Let every random draw inside Sionna come from the episodes' own generators.
 
-    A draw of shape [n, ...] is made as one draw of shape [n / len(rows), ...] per generator.
+    A draw of shape [n, ...] is made as one draw of shape [n / len(rows), ...] per generator. What is computed from the draws has
+    the same bits whatever the batch, see `SameBitsTorch`.
     """
 
     def stacked(draw: Callable[..., Tensor], size: Sequence[int]) -> Tensor:
@@ -78,7 +79,13 @@ def episode_randomness(rows: Sequence[torch.Generator]) -> Iterator[None]:
     def sample_bernoulli(shape: Sequence[int], p: Any, precision: Any = None, device: Any = None) -> Tensor:
         return rand(shape) < p
 
-    replacements = {"rand": rand, "normal": normal, "randint": randint, "sample_bernoulli": sample_bernoulli}
+    replacements = {
+        "rand": rand,
+        "normal": normal,
+        "randint": randint,
+        "sample_bernoulli": sample_bernoulli,
+        "torch": SameBitsTorch(),
+    }
     with _LOCK:
         originals = [(m, name, vars(m)[name]) for m in _RANDOM_MODULES for name in replacements if name in vars(m)]
         try:
@@ -171,7 +178,7 @@ def _office(scenario: Scenario, num_users: int, rows: Sequence[torch.Generator])
 
 def draw_system_level(model: Any, scenario: Scenario, num_users: int, rows: Sequence[torch.Generator]) -> Clusters:
     """Draw topology, large-scale parameters and rays of one batch (TR 38.901, section 7.5, steps 1 to 10)."""
-    with episode_randomness(rows), SameBits(), torch.no_grad():
+    with episode_randomness(rows), torch.no_grad():
         place_users(model, scenario, num_users, rows)
         drawn = model._ray_sampler(model._lsp)
         phases = drawn.phases if drawn.phases is not None else model._cir_sampler._step_10(drawn.aoa.shape)
@@ -237,7 +244,7 @@ def draw_cdl(model: Any, num_users: int, rows: Sequence[torch.Generator], bearin
     """Draw one batch of a clustered delay line; each user is a link of its own, seen at ``bearing`` (batch, users) radian."""
     batch = len(rows)
     links = batch * num_users
-    with episode_randomness(rows), SameBits(), torch.no_grad():
+    with episode_randomness(rows), torch.no_grad():
         velocity = model._get_velocity(links)
         drawn = model._create_rays(links)
         phases = model._cir_gen._step_10(drawn.aoa.shape)

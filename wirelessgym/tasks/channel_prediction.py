@@ -203,7 +203,7 @@ class ChannelPrediction(Task):
         for axis, (title, values) in zip(
             axes, {"true": true, "predicted": future, "error": future - true}.items(), strict=True
         ):
-            image = axis.imshow(values.abs().mT, aspect="auto", origin="lower", vmin=0, vmax=peak)
+            image = axis.imshow(values.abs().mT.numpy(), aspect="auto", origin="lower", vmin=0, vmax=peak)
             axis.set(title=f"{title} |h|", xlabel="future slot", ylabel="subcarrier")
         figure.colorbar(image, ax=axes)
         return as_image(figure)

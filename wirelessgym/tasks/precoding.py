@@ -172,10 +172,10 @@ class Precoding(Task):
         # Rows add up in the horizontal plane; polarisations are drawn together.
         across = w[0].unflatten(-1, (-1, panel.columns, panel.rows)).sum((-3, -1))
         for k, power in enumerate((across.conj() @ steering.mT).abs().square()):
-            beams.plot(azimuth, 10 * torch.log10(power.clamp_min(1e-6)), linewidth=1, label=f"user {k}")
+            beams.plot(azimuth.numpy(), 10 * torch.log10(power.clamp_min(1e-6)).numpy(), linewidth=1, label=f"user {k}")
         beams.set(xlabel="azimuth from boresight [deg]", ylabel="beam power [dBW]", ylim=(-40, None))
         rate = user_rates(first.h, w, first.noise_power)[0]
-        rates.bar(range(len(rate)), rate)
+        rates.bar(range(len(rate)), rate.numpy())
         rates.set(xlabel="user", ylabel="rate [bit/s/Hz]", title=f"step {int(first.time_step[0])}: {float(rate.sum()):.2f} bit/s/Hz")
         return as_image(figure)
 

@@ -1,0 +1,114 @@
+"""The channel prediction task against closed forms."""
+
+import pytest
+import torch
+
+from wirelessgym import make_agent, make_task
+
+SMALL = {"scenario": "uma-nlos-16", "num_subcarriers": 8}
+
+
+def ratio(metrics):
+    return float(metrics["squared_error"].sum() / metrics["target_energy"].sum())
+
+
+def test_the_past_has_the_stated_snr():
+    task = make_task("channel_prediction", snr_db=5, **SMALL)
+    state, obs = task.reset(range(20))
+    clean = task.channel.response(state.rays, torch.full((20,), -15), 16)[:, 0]
+    noise = (obs["csi"] - clean).abs().square().mean((1, 2, 3))
+    torch.testing.assert_close(noise / obs["noise_power"], torch.ones(20), atol=0.1, rtol=0)
+    whole = torch.cat([clean, state.future], 1).abs().square().mean((1, 2, 3))
+    torch.testing.assert_close(whole / obs["noise_power"], torch.full((20,), 10**0.5), rtol=1e-3, atol=0)
+
+
+def test_the_window_moves_on_and_its_noise_stays_with_its_slots():
+    task = make_task("channel_prediction", **SMALL)
+    state, obs = task.reset(range(3))
+    truth = state.future
+    after, step = task.step(state, truth)
+    torch.testing.assert_close(step.obs["csi"][:, :12], obs["csi"][:, 4:])
+    noise = (step.obs["csi"][:, 12:] - truth).abs().square().mean()
+    assert float(noise) == pytest.approx(0.1, rel=0.1)
+    direct = task.channel.response(after.rays, torch.full((3,), 5), 4)[:, 0]
+    torch.testing.assert_close(after.future, direct)
+
+
+def test_the_true_future_has_no_error_and_full_spectral_efficiency():
+    task = make_task("channel_prediction", **SMALL)
+    state, _ = task.reset(range(4))
+    _, step = task.step(state, state.future)
+    assert step.metrics["nmse"].max() == 0
+    gain = state.future.abs().square().sum(2) / (state.power / 10)[:, None, None]
+    torch.testing.assert_close(step.metrics["spectral_efficiency"], torch.log2(1 + gain).mean((1, 2)))
+
+
+def test_holding_a_channel_at_rest_leaves_just_the_noise():
+    task = make_task("channel_prediction", speed_kmh=0, snr_db=10, **SMALL)
+    state, obs = task.reset(range(40))
+    _, step = task.step(state, make_agent("hold").act(task, obs))
+    assert ratio(step.metrics) == pytest.approx(0.1, rel=0.05)
+
+
+def test_nmse_per_slot_averages_to_nmse():
+    task = make_task("channel_prediction", **SMALL)
+    state, obs = task.reset(range(4))
+    _, step = task.step(state, make_agent("hold").act(task, obs))
+    weights = state.future.abs().square().sum((2, 3))
+    mean = (step.metrics["nmse_per_slot"] * weights).sum(1) / weights.sum(1)
+    torch.testing.assert_close(mean, step.metrics["nmse"])
+
+
+def test_released_noise_scaling_is_15_db_of_snr():
+    def noise_power(**options):
+        return make_task("channel_prediction", **SMALL, **options).reset([0])[1]["noise_power"]
+
+    assert float(noise_power() / noise_power(released_noise_scaling=True)) == pytest.approx(32)
+
+
+def test_noisy_targets_put_a_floor_of_the_noise_under_every_predictor():
+    task = make_task("channel_prediction", noisy_targets=True, **SMALL)
+    state, _ = task.reset(range(40))
+    _, step = task.step(state, state.future)
+    assert ratio(step.metrics) == pytest.approx(0.1 / 1.1, rel=0.05)
+
+
+@pytest.mark.parametrize("agent", ["hold", "wiener", "ar", "ar_beamdelay"])
+def test_no_predictor_beats_the_geometry_bound(agent):
+    task = make_task("channel_prediction", **SMALL)
+    state, obs = task.reset(range(20))
+    _, step = task.step(state, make_agent(agent).act(task, obs))
+    assert ratio(step.metrics) > ratio(task.bound_metrics(state))
+
+
+def test_the_bound_expects_the_energy_that_the_target_has():
+    task = make_task("channel_prediction", scenario="uma-nlos-32", num_subcarriers=48)
+    state, _ = task.reset(range(60))
+    realised = state.future.abs().square().sum((1, 2, 3))
+    assert float((task.bound_metrics(state)["target_energy"] / realised).log().mean().exp()) == pytest.approx(1, rel=0.25)
+
+
+def test_gradients_through_step_are_finite_differences():
+    task = make_task("channel_prediction", **SMALL)
+    state, _ = task.reset(range(3))
+    generator = torch.Generator().manual_seed(0)
+    point, direction = torch.randn(2, 3, 4, 16, 8, dtype=torch.complex64, generator=generator)
+    action = point.clone().requires_grad_()
+    task.step(state, action)[1].reward.sum().backward()
+
+    def value(t):
+        return float(task.step(state, point + t * direction)[1].reward.double().sum())
+
+    assert float((action.grad.conj() * direction).sum().real) == pytest.approx((value(0.1) - value(-0.1)) / 0.2, rel=1e-3)
+
+
+def test_options_out_of_range_are_refused():
+    with pytest.raises(ValueError, match=r"num_past lies in \[1, 256\], got 0"):
+        make_task("channel_prediction", num_past=0)
+
+
+def test_it_draws_itself():
+    task = make_task("channel_prediction", **SMALL)
+    state, obs = task.reset(range(2))
+    image = task.render(state, make_agent("hold").act(task, obs))
+    assert image.shape == (300, 1200, 3) and image.std() > 5

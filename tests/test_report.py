@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import csv
+import html.parser
+import re
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+from synthetic import at_point, record, sweep
+
+from wirelessgym.doctor import BROWSERS, find_browser
+from wirelessgym.record import Value
+from wirelessgym.report import markdown_table, write_csv, write_html, write_markdown
+from wirelessgym.tables import best_agents, number, point_table, sections
+from wirelessgym.wording import commands, result
+
+VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use"}
+
+
+class Page(html.parser.HTMLParser):
+    """Collects elements, and complains about tags that don't match."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_html(at_point() + sweep(), tmp_path_factory.mktemp("report") / "report.html")
+
+
+def test_page_is_well_formed_and_loads_nothing(page_path: Path) -> None:
+    page = Page(page_path)
+    text = page_path.read_text(encoding="utf-8")
+    assert "http:" not in text and "https:" not in text and "//" not in re.sub(r"<script>.*?</script>", "", text)
+    for tag, attributes in page.elements:
+        assert tag not in ("link", "iframe", "img", "object", "embed")
+        for name in ("href", "src", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith("#")
+        assert not any(name.startswith("on") for name in attributes)
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in page.elements
+
+
+def test_ids_on_the_page_are_unique_and_every_reference_has_its_target(page_path: Path) -> None:
+    text = page_path.read_text(encoding="utf-8")
+    ids = re.findall(r'\sid="([^"]+)"', text)
+    assert len(ids) == len(set(ids)) > 10
+    assert set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text)) <= {(i, "") for i in ids} | {("", i) for i in ids}
+
+
+def test_what_an_agent_is_called_and_raises_stands_there_as_text(tmp_path: Path) -> None:
+    evil = '<script>alert("x")</script>'
+    records = [record(evil, 21.0, notes=(evil,)), record("rzf|zf"), *at_point()[3:]]
+    page = Page(write_html(records, tmp_path / "r.html", title=evil))
+    assert sum(tag == "script" for tag, _ in page.elements) == 1
+    assert page.text.count(evil) >= 4
+    assert "ValueError: <b>no</b>" in page.text and not any(tag == "b" and a for tag, a in page.elements)
+    assert r"rzf\|zf" in markdown_table(records)
+
+
+def test_headline_table_has_intervals_difference_gap_latency_and_number_of_episodes(page_path: Path) -> None:
+    text = Page(page_path).text
+    for wanted in (
+        "21.31",
+        "[21.06, 21.56]",
+        "+1.310",
+        "[1.270, 1.360]",
+        "< 0.001",
+        "2.690",
+        "14.3",
+        "n = 1,000 episodes",
+    ):
+        assert wanted in text
+    assert "user_rate[0]" not in text
+
+
+def test_columns_can_be_sorted_from_the_keyboard(page_path: Path) -> None:
+    heads = [(tag, a) for tag, a in Page(page_path).elements if tag in ("th", "button")]
+    columns = [index for index, (tag, a) in enumerate(heads) if tag == "th" and "aria-sort" in a]
+    assert columns and all(heads[index + 1][0] == "button" for index in columns)
+
+
+def test_floor_and_bound_stand_apart_from_the_agents() -> None:
+    table = point_table([*reversed(at_point())])
+    assert [row.role for row in table.rows] == ["agent"] * 4 + ["floor", "bound"]
+    assert not any(cell.best for row in table.rows[4:] for cell in row.cells)
+
+
+def test_best_agent_follows_the_direction_of_the_metric_and_ties_share_it() -> None:
+    def error(agent: str, mean: float) -> list[object]:
+        value = Value(mean=mean, ci95=(mean, mean), unit="1", higher_is_better=False)
+        return record(agent, metrics={"nmse": value}, headline="nmse", higher_is_better=False)
+
+    records = [error("a", 0.1), error("b", 0.1), error("c", 0.2)]
+    assert best_agents(records, "nmse") == {"a", "b"}
+    assert best_agents(records[:2], "nmse") == set()
+    assert best_agents(at_point(), "sum_rate") == {"wmmse"}
+
+
+def test_digits_follow_the_interval() -> None:
+    assert number(27.01234, 0.25) == "27.01"
+    assert number(-0.02, 0.03) == "−0.020"
+    assert number(1234.5, 60.0) == "1234"
+    assert number(3.9e-8, 5e-8) == "3.90e−08"
+    assert number(None) == number(float("nan")) == "–"
+
+
+def test_mean_without_interval_is_not_shown(tmp_path: Path) -> None:
+    bare = Value(mean=33.333, ci95=None, unit="bit/s/Hz", higher_is_better=True)
+    records = [record("rzf"), record("zf", metrics={"sum_rate": bare})]
+    for path in (write_html(records, tmp_path / "r.html"), write_markdown(records, tmp_path / "r.md")):
+        assert "33.3" not in path.read_text(encoding="utf-8")
+
+
+def test_sweep_points_are_one_section_in_order_and_other_settings_another() -> None:
+    shuffled = sweep()[::-1]
+    (section,) = sections(shuffled)
+    assert [value for value, _ in section.points] == [0.0, 5.0, 10.0, 15.0, 20.0]
+    assert len(sections([record("zf"), record("zf", seed=8)])) == 2
+
+
+def test_agents_stand_best_first_and_failed_ones_last_whatever_the_order_of_the_records() -> None:
+    for records in (at_point(), at_point()[::-1]):
+        (section,) = sections(records)
+        assert section.agents == ["wmmse", "rzf", "zf", "my_agent", "floor", "bound"]
+
+
+def test_commands_of_one_sweep_are_told_as_one() -> None:
+    records = [record(command=f"wirelessgym compare precoding --sweep snr_db={snr} --seed 7") for snr in (0, 5)]
+    assert commands(records) == ["wirelessgym compare precoding --sweep snr_db=0,5 --seed 7"]
+
+
+def test_difference_within_chance_is_not_told_as_better() -> None:
+    zf = at_point()[0]
+    better = zf.model_copy(update={"paired": zf.paired.model_copy(update={"difference": 0.1})})
+    (section,) = sections([better])
+    assert "can't be told from rzf" in result(section)
+
+
+def test_csv_has_a_line_for_every_metric_of_every_record(tmp_path: Path) -> None:
+    with write_csv(at_point(), tmp_path / "r.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 3 * 5 + 1
+    (wmmse,) = (line for line in lines if line["agent"] == "wmmse" and line["metric"] == "sum_rate")
+    assert (wmmse["mean"], wmmse["difference"], wmmse["reference"]) == ("21.31", "1.31", "rzf")
+    assert next(line for line in lines if line["agent"] == "my_agent")["status"] == "failed"
+
+
+def test_same_records_give_the_same_page(tmp_path: Path) -> None:
+    pages = [write_html(at_point(), tmp_path / name).read_bytes() for name in ("a.html", "b.html")]
+    assert pages[0] == pages[1]
+
+
+def test_report_without_records_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one record"):
+        write_html([], tmp_path / "r.html")
+
+
+def browse(folder: Path, *arguments: str) -> str:
+    browser = find_browser()
+    if browser is None:
+        pytest.skip(f"needs Chromium: none of {', '.join(BROWSERS)} is on the PATH")
+    quiet = ["--disable-background-networking", "--no-first-run", "--disable-component-update", "--disable-sync"]
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={folder / 'profile'}"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def colours(png: Path) -> int:
+    """Number of different bytes in the first megabyte of an image's unfiltered rows: 1 or 2 for a blank page."""
+    data = png.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    at, packed = 8, b""
+    while at < len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        packed += data[at + 8 : at + 8 + length] if data[at + 4 : at + 8] == b"IDAT" else b""
+        at += length + 12
+    return len(set(zlib.decompress(packed)[: 1 << 20]))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("size", ["1280,1600", "500,1600"], ids=["desktop", "narrow"])
+def test_browser_draws_the_page(page_path: Path, tmp_path: Path, size: str) -> None:
+    shot = tmp_path / "page.png"
+    browse(tmp_path, f"--screenshot={shot}", f"--window-size={size}", page_path.as_uri())
+    assert colours(shot) > 50
+
+
+@pytest.mark.browser
+def test_page_fits_a_phone_and_sorts_on_click(page_path: Path, tmp_path: Path) -> None:
+    """Chromium's own window is never narrower than 500 pixels, so the phone is a frame of 390."""
+    probe = """<script>addEventListener("load", () => {
+      const page = document.documentElement, table = document.querySelector("table");
+      const names = () => [...table.tBodies[0].rows].map((row) => row.cells[0].firstChild.data).join(" ");
+      table.tHead.rows[0].cells[1].firstElementChild.click();
+      const up = names();
+      table.tHead.rows[0].cells[1].firstElementChild.click();
+      const sort = table.tHead.rows[0].cells[1].getAttribute("aria-sort");
+      parent.postMessage([page.scrollWidth, innerWidth, up, names(), sort].join("|"), "*");
+    });</script>"""
+    inner = page_path.read_text(encoding="utf-8").replace("</body>", probe + "</body>")
+    (tmp_path / "inner.html").write_text(inner, encoding="utf-8")
+    frame = '<iframe src="inner.html" style="width:390px;height:800px;border:0"></iframe>'
+    listen = "<script>addEventListener('message', (e) => { document.title = e.data; });</script>"
+    (tmp_path / "frame.html").write_text(f"<!DOCTYPE html><title></title>{listen}{frame}", encoding="utf-8")
+    dom = browse(tmp_path, "--virtual-time-budget=5000", "--dump-dom", (tmp_path / "frame.html").as_uri())
+    found = re.search(r"<title>(.+?)</title>", dom)
+    assert found, dom
+    scroll, width, up, down, order = found[1].split("|")
+    assert int(width) == 390 and int(scroll) <= 390
+    assert up.split() == ["zf", "rzf", "wmmse", "my_agent"]
+    assert down.split() == ["wmmse", "rzf", "zf", "my_agent"]
+    assert order == "descending"

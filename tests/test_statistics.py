@@ -1,0 +1,106 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from wirelessgym.statistics import Series, estimate, holm, paired_p_value, resample_counts
+
+
+def _energies(episodes=400, seed=3):
+    rng = np.random.default_rng(seed)
+    return rng.gamma(2, 1, episodes), rng.gamma(20, 1, episodes)
+
+
+def test_interval_of_a_ratio_of_sums_is_scipys_paired_bootstrap():
+    error, signal = _energies()
+    expected = stats.bootstrap(
+        (error, signal),
+        lambda a, b, axis: a.sum(axis) / b.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=2000,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    found = estimate({"nmse": Series(error, signal)})["nmse"]
+    assert found.value == pytest.approx(error.sum() / signal.sum(), rel=1e-12)
+    assert found.ci95 == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_interval_of_a_mean_covers_the_truth_in_nineteen_of_twenty_experiments():
+    rng = np.random.default_rng(11)
+    inside = 0
+    for _ in range(200):
+        low, high = estimate({"x": Series(rng.normal(1.0, 2.0, 100), np.ones(100))})["x"].ci95
+        inside += low <= 1.0 <= high
+    assert 0.89 < inside / 200 < 0.99
+
+
+def test_every_resample_draws_as_many_episodes_as_there_are():
+    pieces = list(resample_counts(700, resamples=4000))
+    assert len(pieces) > 1
+    counts = np.concatenate(pieces)
+    assert counts.shape == (4000, 700) and (counts.sum(1) == 700).all()
+    assert counts.var() == pytest.approx(1, rel=0.02)
+
+
+def test_decibel_value_is_the_logarithm_of_the_ratio_of_sums_not_the_mean_of_logarithms():
+    error, signal = _energies()
+    found = estimate({"a": Series(error, signal), "b": Series(error, signal, decibel=True)})
+    assert found["b"].value == pytest.approx(10 * np.log10(found["a"].value))
+    assert found["b"].ci95 == pytest.approx(tuple(10 * np.log10(found["a"].ci95)))
+    assert abs(np.mean(Series(error, signal, decibel=True).per_episode) - found["b"].value) > 0.1
+
+
+def test_pairing_removes_the_variance_that_both_agents_share():
+    rng = np.random.default_rng(5)
+    channel, ones = rng.normal(10, 3, 300), np.ones(300)
+    found = estimate({"a": Series(channel + 0.1 + rng.normal(0, 0.05, 300), ones), "b": Series(channel, ones)})
+    low, high = found["a"].minus(found["b"]).ci95
+    alone = np.subtract(*found["a"].ci95[::-1])
+    assert 0 < low < 0.1 < high and high - low < alone / 20
+
+
+def test_a_quantity_that_is_not_finite_has_no_estimate_and_spoils_no_other():
+    ones = np.ones(4)
+    found = estimate({
+        "nan": Series(np.array([1.0, np.nan, 1, 1]), ones),
+        "inf": Series(np.array([1.0, np.inf, 1, 1]), ones),
+        "empty": Series(np.zeros(4), np.zeros(4)),
+        "zero": Series(np.zeros(4), ones, decibel=True),
+        "fine": Series(2 * ones, ones),
+    })  # fmt: skip
+    assert [name for name, value in found.items() if value is None] == ["nan", "inf", "empty", "zero"]
+    assert found["fine"].ci95 == (2.0, 2.0)
+
+
+def test_identical_agents_differ_by_nothing_without_a_warning():
+    values = np.random.default_rng(0).normal(size=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert paired_p_value(values, values.copy()) == 1.0
+        assert paired_p_value(values, values + np.r_[1.0, np.zeros(49)]) == 1.0
+
+
+def test_a_consistent_small_gain_is_significant_and_noise_is_not():
+    rng = np.random.default_rng(1)
+    a = rng.normal(10, 3, 100)
+    assert paired_p_value(a + 0.01, a) < 1e-10
+    assert paired_p_value(a, a + rng.choice([-1, 1], 100) * rng.random(100)) > 0.01
+
+
+def test_holm_gives_the_values_of_the_textbook_example():
+    # Sorted: 0.005 * 4, 0.01 * 3, 0.03 * 2, and 0.04 * 1 raised to the one before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_the_order_and_lies_between_the_raw_values_and_bonferroni(p_values):
+    corrected = holm(p_values)
+    for p, c in zip(p_values, corrected, strict=True):
+        assert p <= c <= min(1.0, p * len(p_values))
+    ranked = [corrected[i] for i in np.argsort(p_values, kind="stable")]
+    assert ranked == sorted(ranked)

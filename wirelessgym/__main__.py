@@ -1,0 +1,5 @@
+"""``python -m wirelessgym``."""
+
+from wirelessgym.cli import main
+
+main()

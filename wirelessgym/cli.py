@@ -1,0 +1,342 @@
+"""The command line: ``wirelessgym list | compare | report | check | doctor | bench | export | models``.
+
+Commands import what they need when they run, so that help and ``list`` answer at once. Exit codes: 0 fine, 1 an agent
+failed or a check found a problem, 2 the request was wrong, 130 Ctrl-C. Errors about the request are one line; with
+``WIRELESSGYM_TRACEBACK=1`` in the environment they come with their traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
+
+import typer
+
+from wirelessgym import __version__
+from wirelessgym.registry import UnknownIdError
+
+if TYPE_CHECKING:
+    from wirelessgym.findings import Finding
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="wirelessgym",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Link-level wireless environments on Sionna channels, with classical baselines and honest comparison.",
+    epilog="First steps:  [bold]wirelessgym list[/]   ·   [bold]wirelessgym compare precoding[/]   ·   "
+    "[bold]wirelessgym doctor[/]",
+)
+
+Scenario = Annotated[str | None, typer.Option("--scenario", help="Scenario id or TOML file; default: the task's own.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a scenario field or task option; repeatable."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of all episodes.")]
+
+
+def main() -> None:
+    """Run the command line; the entry point ``wirelessgym``."""
+    app()
+
+
+def _reports_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn errors about the request into one line on stderr and exit code 2, and Ctrl-C into exit code 130."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except (UnknownIdError, ValueError, TypeError, ImportError, OSError) as error:
+            if os.environ.get("WIRELESSGYM_TRACEBACK"):
+                raise
+            typer.echo(f"wirelessgym: {error}", err=True)
+            raise typer.Exit(2) from None
+
+    return run
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"wirelessgym {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command("list", epilog="Example:  [bold]wirelessgym list agents --task precoding[/]")
+@_reports_errors
+def list_(
+    kind: Annotated[
+        Literal["tasks", "scenarios", "agents"] | None, typer.Argument(help="One kind; default: all.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only agents that do this task.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List tasks, scenarios and agents, one line each."""
+    from wirelessgym.catalogue import catalogue
+
+    found = {name: catalogue(name) for name in ("tasks", "scenarios", "agents") if kind in (None, name)}
+    if task is not None and "agents" in found:
+        found["agents"] = [agent for agent in found["agents"] if not agent.tasks or task in agent.tasks]
+    if as_json:
+        typer.echo(json.dumps({name: [vars(entry) for entry in entries] for name, entries in found.items()}, indent=2))
+        return
+    for name, entries in found.items():
+        width = max((len(entry.id) for entry in entries), default=0)
+        typer.secho(name, bold=True)
+        for entry in entries:
+            offered = f"  ({', '.join(entry.tasks)})" if entry.tasks else ""
+            typer.echo(f"  {entry.id:<{width}}  {entry.description}{offered}")
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "[bold]wirelessgym compare precoding --agents zf,rzf,wmmse:iterations=20 --episodes 500[/]\n\n"
+    "[bold]wirelessgym compare detection --sweep snr_db=0:20:5 --set num_users=8[/]\n\n"
+    "[bold]wirelessgym compare precoding --agents wmmse,my_module:MyAgent --reference wmmse[/]"
+)
+@_reports_errors
+def compare(
+    task: Annotated[str, typer.Argument(help="Task id.")],
+    agents: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Agents with commas between; options as id:option=value, your own as module:name. Default: all."
+        ),
+    ] = None,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Scenario ids or TOML files with commas between; default: the task's own.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="Episodes for each agent at each point.")] = 256,
+    seed: Seed = 7,
+    reference: Annotated[
+        str | None, typer.Option(help="Agent that differences are taken to; default: the first.")
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option(metavar="FIELD=START:STOP:STEP", help="Swept field; also FIELD=VALUE,VALUE.")
+    ] = None,
+    settings: Settings = None,
+    processes: Annotated[int | None, typer.Option(help="Processes; default: as many as pay.")] = None,
+    deadline_ms: Annotated[
+        float | None, typer.Option(help="Time limit of a decision; a late answer counts as the fallback's.")
+    ] = None,
+    fallback: Annotated[str | None, typer.Option(help="Agent that stands in for late answers.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; the same one again goes on where it was cut off. Default: runs/...")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
+    progress: Annotated[bool, typer.Option(help="Show progress.")] = True,
+) -> None:
+    """Compare agents on the same episodes; writes records, report.html, report.md and results.csv."""
+    from wirelessgym.evaluate import compare as run
+    from wirelessgym.registry import task_class
+
+    _allow_modules_here()
+    scenarios: list[str | Path] | None = list(_split(scenario)) if scenario else None
+    folder = out or _new_folder(task, scenarios or [task_class(task).default_scenario])
+    try:
+        table = run(
+            task,
+            _split(agents) if agents else None,
+            scenarios,
+            episodes,
+            seed,
+            reference=reference,
+            sweep=sweep,
+            processes=processes,
+            deadline_s=None if deadline_ms is None else deadline_ms / 1e3,
+            fallback=fallback,
+            out=folder,
+            progress=progress,
+            **_overrides(settings, run),
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"Add --out {folder} to the same command to go on from here.", err=True)
+        raise
+    _write_reports(table.records, folder, title)
+    raise typer.Exit(table.exit_code)
+
+
+@app.command(epilog="Example:  [bold]wirelessgym report runs/first runs/second --out runs/both[/]")
+@_reports_errors
+def report(
+    paths: Annotated[list[Path], typer.Argument(help="Folders that compare has written, or record files.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; default: the first one.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
+) -> None:
+    """Write report.html, report.md and results.csv from records."""
+    from wirelessgym.record import read_record, read_records
+
+    found = [record for path in paths for record in (read_records(path) if path.is_dir() else [read_record(path)])]
+    _write_reports(list({record.filename: record for record in found}.values()), out or _folder(paths[0]), title)
+
+
+@app.command(
+    epilog="Examples:\n\n[bold]wirelessgym check my_module:MyAgent --task precoding[/]\n\n"
+    "[bold]wirelessgym check my_scenario.toml[/]"
+)
+@_reports_errors
+def check(
+    target: Annotated[str, typer.Argument(help="module:name, an id, or a scenario's TOML file.")],
+    task: Annotated[str | None, typer.Option(help="For agents: the task; default: each that it offers.")] = None,
+    scenario: Scenario = None,
+    settings: Settings = None,
+) -> None:
+    """Run the public contract on an agent, a task or a scenario, and say what is wrong."""
+    from wirelessgym.inspection import inspect_target
+
+    _allow_modules_here()
+    problems = 0
+    for heading, findings in inspect_target(target, task, scenario, _overrides(settings)):
+        typer.secho(heading, bold=True)
+        problems += _print_findings(findings)
+    typer.echo(f"{problems} problem{'s' * (problems != 1)} found." if problems else "Everything as it should be.")
+    raise typer.Exit(int(problems > 0))
+
+
+@app.command()
+@_reports_errors
+def doctor() -> None:
+    """Say what works on this machine, and how to get what doesn't."""
+    from wirelessgym import register_envs
+    from wirelessgym.doctor import examine, healthy
+
+    register_envs()
+    items = examine()
+    width = max(len(item.name) for item in items)
+    colours = {"ok": "green", "missing": "yellow", "broken": "red"}
+    for item in items:
+        typer.echo(typer.style(f"{item.status:<8}", fg=colours[item.status]) + f"{item.name:<{width}}  {item.detail}")
+        if item.remedy:
+            typer.echo(f"{'':8}{'':{width}}  -> {item.remedy}")
+    raise typer.Exit(int(not healthy(items)))
+
+
+@app.command(epilog="Example:  [bold]wirelessgym bench channel --fast[/]")
+@_reports_errors
+def bench(
+    what: Annotated[Literal["channel", "env"] | None, typer.Argument(help="What to time; default: both.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Smaller sizes and fewer repeats.")] = False,
+) -> None:
+    """Time the channel layer against Sionna's own path, and the environments against the tasks they wrap."""
+    from wirelessgym import register_envs
+    from wirelessgym.bench import bench_channel, bench_env
+
+    register_envs()
+    if what in (None, "channel"):
+        bench_channel(fast=fast)
+    if what in (None, "env"):
+        bench_env(fast=fast)
+
+
+@app.command(epilog="Example:  [bold]wirelessgym export channel_prediction --episodes 1000 --out data.h5[/]")
+@_reports_errors
+def export(
+    task: Annotated[str, typer.Argument(help="Task id.")],
+    out: Annotated[Path, typer.Option(help="File to write, .npz or .h5.")],
+    scenario: Scenario = None,
+    episodes: Annotated[int, typer.Option(help="Episodes 0 to this minus 1.")] = 256,
+    seed: Seed = 7,
+    settings: Settings = None,
+) -> None:
+    """Write the first observation of each episode to a file.
+
+    The file holds what an agent sees, complex64, and the settings: no clean channels, symbols or future slots.
+    """
+    from wirelessgym.export import export as write
+    from wirelessgym.registry import make_task
+
+    path = write(make_task(task, scenario, **_overrides(settings)), out, episodes, seed)
+    typer.echo(f"{path}: {episodes} episodes of {task}, seed {seed}")
+
+
+@app.command()
+def models() -> None:
+    """List trained models that come with this package."""
+    typer.echo("No trained models come with this version; the baselines of 'wirelessgym list agents' need none.")
+
+
+def _split(values: list[str]) -> list[str]:
+    """Split at commas that stand outside brackets and quotes."""
+    parts, depth, quoted = [""], 0, False
+    for character in ",".join(values):
+        quoted ^= character == '"'
+        depth += (character in "[{") - (character in "]}")
+        if character == "," and not depth and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _overrides(settings: list[str] | None, target: Callable[..., object] | None = None) -> dict[str, Any]:
+    """Parse ``--set``; refuse keys that are options of the command, which ``target`` has as parameters."""
+    from inspect import Parameter, signature
+
+    from wirelessgym.scenario import parse_assignment
+
+    found = dict(parse_assignment(text) for text in settings or ())
+    parameters = signature(target).parameters.values() if target else ()
+    taken = {parameter.name for parameter in parameters if parameter.kind is not Parameter.VAR_KEYWORD}
+    for key in found:
+        if key in taken:
+            raise ValueError(f"--set {key}: this is an option of its own, use --{key.replace('_', '-')}")
+    return found
+
+
+def _allow_modules_here() -> None:
+    """Let ``module:name`` find modules in the current folder, and Gymnasium find our environments."""
+    from wirelessgym import register_envs
+
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    register_envs()
+
+
+def _new_folder(task: str, scenarios: list[str | Path]) -> Path:
+    from datetime import datetime
+
+    names = "+".join(Path(str(scenario)).stem for scenario in scenarios)
+    return Path("runs") / f"{task}-{names}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _write_reports(records: list[Any], folder: Path, title: str | None) -> None:
+    from wirelessgym.report import write_csv, write_html, write_markdown
+
+    write_markdown(records, folder / "report.md", title)
+    write_csv(records, folder / "results.csv")
+    page = write_html(records, folder / "report.html", title)
+    typer.echo(f"Report: {page}")
+
+
+def _print_findings(findings: list[Finding]) -> int:
+    for finding in findings:
+        mark = typer.style("ok      ", fg="green") if finding.ok else typer.style("PROBLEM ", fg="red")
+        typer.echo(f"  {mark}{finding.sentence}")
+        if not finding.ok and finding.hint:
+            typer.echo(f"          {finding.hint}")
+    return sum(not finding.ok for finding in findings)

@@ -1,0 +1,253 @@
+"""Comparison: agents on the same episodes, with intervals, paired differences and the gap to the bound."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from wirelessgym.printed import printed
+from wirelessgym.record import Record, Sweep, read_records, write_record
+from wirelessgym.registry import agents_for, ids, make_task, task_class
+from wirelessgym.roster import Entry, roster, unique
+from wirelessgym.runner import Block, Outcomes, cut, run_blocks
+from wirelessgym.scenario import Scenario
+from wirelessgym.summary import Plan, Point, summarise
+from wirelessgym.sweep import SweepError, parse_sweep
+from wirelessgym.task import Task
+
+FALLBACKS = {"precoding": "mrt", "detection": "mf", "channel_prediction": "hold"}
+FLOOR = "random"
+PIPED_WIDTH = 120  # rich takes 80 columns for what is no terminal
+
+
+@dataclass(frozen=True)
+class Table:
+    """The result of a comparison; prints itself.
+
+    Attributes:
+        records: one for each agent at each point, then that point's floor and bound.
+    """
+
+    records: list[Record]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if an agent failed, else 0."""
+        return int(any(record.status == "failed" for record in self.records))
+
+    def to_html(self, path: Path | str) -> Path:
+        """Write one self-contained page."""
+        from wirelessgym.report import write_html
+
+        return write_html(self.records, path)
+
+    def to_markdown(self, path: Path | str) -> Path:
+        """Write the tables as Markdown."""
+        from wirelessgym.report import write_markdown
+
+        return write_markdown(self.records, path)
+
+    def to_csv(self, path: Path | str) -> Path:
+        """Write one line for each record and metric."""
+        from wirelessgym.report import write_csv
+
+        return write_csv(self.records, path)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from printed(self.records)
+
+    def __str__(self) -> str:
+        """The tables as plain text."""
+        file = io.StringIO()
+        Console(file=file, width=PIPED_WIDTH, color_system=None).print(self)
+        return file.getvalue()
+
+
+def compare(
+    task: str | type[Task],
+    agents: Sequence[object] | None = None,
+    scenario: str | Path | Scenario | Sequence[str | Path | Scenario] | None = None,
+    episodes: int = 256,
+    seed: int = 7,
+    *,
+    reference: str | None = None,
+    sweep: str | Mapping[str, Sequence[Any]] | None = None,
+    processes: int | None = None,
+    deadline_s: float | None = None,
+    fallback: str | None = None,
+    out: Path | str | None = None,
+    progress: bool = True,
+    show: bool = True,
+    **overrides: Any,
+) -> Table:
+    """Compare agents on the same episodes.
+
+    Every number but latency is a function of these arguments, whatever the number of processes. A floor, the ``random``
+    agent, and a ceiling, the task's bound, stand in every table.
+
+    Args:
+        task: task id, or a task class.
+        agents: registry ids (``"wmmse"``, ``"wmmse:iterations=50"``), ``"module:name"``, and whatever
+            `wirelessgym.as_agent` takes; None for all registered agents that do the task.
+        scenario: scenario id, TOML file or `Scenario`, or several of them; by default the task's own.
+        episodes: number of episodes, at least 2; they are episodes 0, 1, ... of ``seed``.
+        seed: their seed.
+        reference: agent that the others are compared with; by default the first.
+        sweep: one field of scenario or task, dotted where nested, and its values: ``{"snr_db": [0, 10]}``,
+            ``"num_users=4,6,8"``, or ``"snr_db=0:20:5"`` with the stop included.
+        processes: 1 stays in this process; None takes all cores when the work is long enough to pay for starting them.
+        deadline_s: seconds for one decision. Agents then act on one episode at a time, and a late answer is replaced by
+            the fallback's; results depend on the machine's speed.
+        fallback: id of the agent that stands in (``hold`` for channel prediction, ``mrt`` for precoding, ``mf`` for
+            detection, ``random`` otherwise).
+        out: folder for ``records/*.json``, ``results.csv`` and ``blocks/``, from which a later call goes on.
+        progress: whether to show progress on a terminal.
+        show: whether to print the tables.
+        overrides: options of the task and fields of the scenario, as in `wirelessgym.make_task`.
+
+    Returns:
+        The table. An agent that raises is in it as failed, with its traceback; ``exit_code`` tells.
+
+    Raises:
+        UnknownIdError: for an unknown task, scenario or agent.
+        ScenarioError: for an override or swept field that doesn't exist or is out of range.
+        SweepError: for a sweep that can't be read.
+        ValueError: for too few episodes, no agents, an agent that doesn't do the task, or an unknown reference.
+        RecordSchemaError: if ``out`` holds records of another schema version.
+        KeyboardInterrupt: after Ctrl-C, once what is finished is saved.
+    """
+    cls = task_class(task) if isinstance(task, str) else task
+    _check_numbers(episodes, processes, deadline_s)
+    points = _points(cls, scenario, sweep, overrides)
+    plan = _plan(cls.id, agents, reference, seed, episodes, deadline_s, fallback)
+    folder = Path(out) if out is not None else None
+    if folder is not None and any((folder / "records").glob("*.json")):
+        read_records(folder)
+    done: dict[int, list[Record]] = {}
+    try:
+        _run(plan, points, folder, processes, progress, done)
+    except KeyboardInterrupt:
+        _save(_table(done), folder)
+        saved = f"; {len(done)} of {len(points)} points are complete"
+        again = f"{saved}, the same call with out={str(folder)!r} goes on from here" if folder else saved
+        print(f"interrupted{again}", file=sys.stderr)
+        raise
+    table = _table(done)
+    _save(table, folder)
+    if show:
+        Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    return table
+
+
+def _check_numbers(episodes: int, processes: int | None, deadline_s: float | None) -> None:
+    if episodes < 2:
+        raise ValueError(f"episodes: expected at least 2, since intervals are over episodes, got {episodes}")
+    if processes is not None and processes < 1:
+        raise ValueError(f"processes: expected at least 1, got {processes}")
+    if deadline_s is not None and deadline_s <= 0:
+        raise ValueError(f"deadline_s: expected a positive number of seconds, got {deadline_s}")
+
+
+def _points(
+    cls: type[Task],
+    scenario: str | Path | Scenario | Sequence[str | Path | Scenario] | None,
+    sweep: str | Mapping[str, Sequence[Any]] | None,
+    overrides: Mapping[str, Any],
+) -> list[Point]:
+    settings = [scenario] if scenario is None or isinstance(scenario, str | Path | Scenario) else list(scenario)
+    if not settings:
+        raise ValueError("scenario: expected at least one, got an empty list")
+    if sweep is None:
+        return [Point(make_task(cls, one, **overrides), None) for one in settings]
+    axis, values = parse_sweep(sweep)
+    if axis in overrides:
+        raise SweepError(f"{axis} is swept and set to {overrides[axis]!r} at once")
+    return [
+        Point(make_task(cls, one, **{**overrides, axis: value}), Sweep(axis=axis, value=value))
+        for one in settings
+        for value in values
+    ]
+
+
+def _plan(
+    task: str,
+    agents: Sequence[object] | None,
+    reference: str | None,
+    seed: int,
+    episodes: int,
+    deadline_s: float | None,
+    fallback: str | None,
+) -> Plan:
+    entries = roster(agents, task)
+    names = [entry.name for entry in entries]
+    if reference is not None and reference not in names:
+        raise ValueError(f"reference: no agent here is called {reference!r}; there are: {', '.join(names)}")
+    floor = next((entry.name for entry in entries if entry.spec == FLOOR), None)
+    added = None
+    if floor is None and FLOOR in ids("agents") and FLOOR in agents_for(task):
+        entries = unique([*entries, *roster([FLOOR], task)])
+        floor = added = entries[-1].name
+    stand_in: Entry | None = None
+    if deadline_s is not None:
+        (stand_in,) = roster([fallback or FALLBACKS.get(task, FLOOR)], task)
+    elif fallback is not None:
+        raise ValueError(f"fallback {fallback!r} stands in for late answers and needs deadline_s")
+    return Plan(tuple(entries), floor, added, reference or names[0], seed, episodes, deadline_s, stand_in)
+
+
+def _run(
+    plan: Plan,
+    points: Sequence[Point],
+    folder: Path | None,
+    processes: int | None,
+    progress: bool,
+    done: dict[int, list[Record]],
+) -> None:
+    """Play all points, and put the records of each complete one into ``done``."""
+    kept = folder / "blocks" if folder is not None else None
+    where: list[tuple[int, int]] = []
+    blocks: list[Block] = []
+    waiting: list[dict[int, Outcomes]] = []
+    for index, point in enumerate(points):
+        ranges = cut(plan.episodes, point.task)
+        waiting.append({})
+        for number, span in enumerate(ranges):
+            where.append((index, number))
+            blocks.append(Block(point.task, plan.seed, span, plan.entries, plan.deadline_s, plan.fallback, kept))
+    sizes = [sum(index == i for i, _ in where) for index in range(len(points))]
+    with _progress(progress) as bar:
+        shown = bar.add_task(points[0].task.id, total=len(blocks))
+        for block, outcomes in run_blocks(blocks, processes):
+            index, number = where[block]
+            waiting[index][number] = outcomes
+            bar.advance(shown)
+            if len(waiting[index]) == sizes[index]:
+                ordered = [found for _, found in sorted(waiting[index].items())]
+                done[index] = summarise(plan, points[index], ordered)
+                waiting[index] = {}
+
+
+def _progress(wanted: bool) -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks,"))
+    times = (TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
+    return Progress(*columns, *times, console=console, transient=True, disable=not (wanted and console.is_terminal))
+
+
+def _table(done: Mapping[int, list[Record]]) -> Table:
+    return Table([record for _, records in sorted(done.items()) for record in records])
+
+
+def _save(table: Table, folder: Path | None) -> None:
+    if folder is None or not table.records:
+        return
+    for record in table.records:
+        write_record(record, folder / "records")
+    table.to_csv(folder / "results.csv")

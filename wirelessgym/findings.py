@@ -1,0 +1,125 @@
+"""Findings: what the contract checks say, and the small tools they look with."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wirelessgym.fields import Field, Obs, Rows
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        ok: whether it is as it should be.
+        sentence: what was found.
+        hint: what to do about it; empty when there is nothing to do.
+    """
+
+    ok: bool
+    sentence: str
+    hint: str = ""
+
+
+def rule(ok: bool, holds: str, broken: str, hint: str) -> Finding:
+    """Say ``holds``, or ``broken`` and what to do about it."""
+    return Finding(True, holds) if ok else Finding(False, broken, hint)
+
+
+def attempt(holds: str, broken: str, action: Callable[[], object]) -> Finding:
+    """Say ``holds`` if ``action()`` runs through, or ``broken`` with what it raised."""
+    try:
+        action()
+    except Exception as error:  # somebody's code may raise anything, and that is a finding
+        return Finding(False, broken, f"{type(error).__name__}: {error}{_where(error)}")
+    return Finding(True, holds)
+
+
+def collect(findings: Iterator[Finding]) -> list[Finding]:
+    """Run checks in order; an exception ends them and becomes the last finding. The global random state is put back."""
+    found: list[Finding] = []
+    with watched_random_state():
+        try:
+            for finding in findings:
+                found.append(finding)
+        except Exception as error:  # as above
+            found.append(Finding(False, f"it raised {type(error).__name__}: {error}", _where(error).strip(" ()")))
+    return found
+
+
+def _where(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f" (in {frame.name}, {frame.filename}:{frame.lineno})"
+
+
+def random_action(action_fields: Sequence[Field], batch: int, seed: int = 0) -> dict[str, Tensor]:
+    """Draw an action: uniform where a real entry is bounded on both sides or counts, normal otherwise."""
+    generator = torch.Generator().manual_seed(seed)
+    action: dict[str, Tensor] = {}
+    for field in action_fields:
+        shape = (batch, *field.shape)
+        if field.dtype == "bool":
+            action[field.name] = torch.rand(shape, generator=generator) < 0.5
+        elif field.dtype == "int64":
+            action[field.name] = torch.randint(int(field.low), int(field.high) + 1, shape, generator=generator)
+        elif field.dtype == "float32" and np.isfinite([field.low, field.high]).all():
+            action[field.name] = field.low + (field.high - field.low) * torch.rand(shape, generator=generator)
+        else:
+            action[field.name] = torch.randn(shape, generator=generator, dtype=field.torch_dtype)
+    return action
+
+
+@contextmanager
+def watched_random_state() -> Iterator[list[str]]:
+    """Watch the global random states; on leaving, the list names those that were used, and they are put back."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    touched: list[str] = []
+    try:
+        yield touched
+    finally:
+        numpy_now = np.random.get_state()  # noqa: NPY002
+        touched += ["torch"] * (not torch.equal(before[0], torch.get_rng_state()))
+        touched += ["numpy"] * any(not np.array_equal(a, b) for a, b in zip(before[1], numpy_now, strict=True))
+        touched += ["python"] * (before[2] != random.getstate())
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])
+
+
+def disturb_random_state(seed: int) -> None:
+    """Move the global random states elsewhere, so that whoever depends on them gives another result."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+
+
+def tensors(value: object) -> list[Tensor]:
+    """Every tensor of a state, in a fixed order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Rows):
+        value = value._entries()
+    if isinstance(value, Mapping):
+        return [found for part in value.values() for found in tensors(part)]
+    if isinstance(value, (list, tuple)):
+        return [found for part in value for found in tensors(part)]
+    return []
+
+
+def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Whether two dicts hold the same bits."""
+    return first.keys() == second.keys() and all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def take(obs: Obs, rows: Sequence[int]) -> Obs:
+    """The named rows of an observation."""
+    return {key: value[list(rows)] for key, value in obs.items()}

@@ -1,0 +1,232 @@
+"""Play a block of episodes: one agent from a given start, with its decisions timed and its exceptions kept apart.
+
+Metrics leave here as one number (or vector) per episode, in float64: the mean over the episode's steps, or for metrics
+that are ratios of sums, the two sums over its steps.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wirelessgym.agent import Agent
+from wirelessgym.fields import Action, Obs
+from wirelessgym.statistics import Array
+from wirelessgym.task import State, Task
+
+LATENCY_CALLS = 32
+LATENCY_BUDGET_S = 10.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What playing one block gave.
+
+    Attributes:
+        episodes: key of ``step.metrics`` to shape (episodes,) or (episodes, n), float64; empty after an exception.
+        latency_s: seconds of single decisions, shape (decisions,).
+        late: decisions that came after the deadline.
+        seconds: time for the block.
+        traceback: the agent's exception, None without one.
+    """
+
+    episodes: dict[str, Array]
+    latency_s: Array = field(default_factory=lambda: np.zeros(0))
+    late: int = 0
+    seconds: float = 0.0
+    traceback: str | None = None
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A time limit for one decision, and who acts when it has passed."""
+
+    seconds: float
+    fallback: Agent
+
+
+class _AgentError(Exception):
+    """An agent's exception on its way out of a rollout."""
+
+
+def play(
+    task: Task, agent: Agent, state: State, obs: Obs, *, deadline: Deadline | None = None, timed: bool = False
+) -> Outcome:
+    """Play whole episodes from ``(state, obs)``.
+
+    Args:
+        task: the task.
+        agent: who acts; an exception of its own ends its block and is reported, not raised.
+        state: episodes as ``task.reset`` drew them.
+        obs: their first observations; the agent gets copies.
+        deadline: with one, episodes are played one at a time and a late answer is replaced by the fallback's.
+        timed: whether to time single decisions on the first observations as well.
+    """
+    begin = time.perf_counter()
+    try:
+        if deadline is None:
+            episodes, late = _batch(task, agent, state, obs), 0
+        else:
+            episodes, late = _one_by_one(task, agent, state, obs, deadline)
+        seconds = time.perf_counter() - begin
+        latency = _latencies(task, agent, obs) if timed else np.zeros(0)
+    except _AgentError as failure:
+        return Outcome({}, seconds=time.perf_counter() - begin, traceback=_readable(failure.__cause__))
+    return Outcome(episodes, latency, late, seconds)
+
+
+def _batch(task: Task, agent: Agent, state: State, obs: Obs) -> dict[str, Array]:
+    rows = len(state.episode)
+    _reset(agent, rows)
+    steps: list[dict[str, Tensor]] = []
+    for _ in range(task.horizon):
+        action, _ = _act(task, agent, obs)
+        state, obs, metrics = _step(task, state, action)
+        steps.append(metrics)
+    return per_episode(task, steps)
+
+
+def _one_by_one(task: Task, agent: Agent, state: State, obs: Obs, deadline: Deadline) -> tuple[dict[str, Array], int]:
+    _warm_up(task, agent, obs)
+    _warm_up(task, deadline.fallback, obs)
+    blocks: list[dict[str, Array]] = []
+    late = 0
+    for row in range(len(state.episode)):
+        one, seen = state.rows(slice(row, row + 1)), _row(obs, row)
+        _reset(agent, 1)
+        _reset(deadline.fallback, 1)
+        steps: list[dict[str, Tensor]] = []
+        for _ in range(task.horizon):
+            action, seconds = _act(task, agent, seen)
+            if seconds > deadline.seconds:
+                late += 1
+                action, _ = _act(task, deadline.fallback, seen)
+            one, seen, metrics = _step(task, one, action)
+            steps.append(metrics)
+        blocks.append(per_episode(task, steps))
+    return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}, late
+
+
+def _latencies(task: Task, agent: Agent, obs: Obs) -> Array:
+    """Seconds of single decisions on up to 32 observations, fewer where they take more than ten seconds together."""
+    _warm_up(task, agent, obs)
+    found: list[float] = []
+    for row in range(min(LATENCY_CALLS, len(next(iter(obs.values()))))):
+        _reset(agent, 1)
+        found.append(_act(task, agent, _row(obs, row))[1])
+        if sum(found) > LATENCY_BUDGET_S:
+            break
+    return np.array(found)
+
+
+def _warm_up(task: Task, agent: Agent, obs: Obs) -> None:
+    _reset(agent, 1)
+    _act(task, agent, _row(obs, 0))
+
+
+def _row(obs: Obs, row: int) -> Obs:
+    return {key: value[row : row + 1] for key, value in obs.items()}
+
+
+def _reset(agent: Agent, batch: int) -> None:
+    try:
+        agent.reset(batch)
+    except Exception as error:
+        raise _AgentError from error
+
+
+def _act(task: Task, agent: Agent, obs: Obs) -> tuple[Action, float]:
+    # Copies: a perfect observation may share memory with the true channel, and all agents share the observation.
+    seen = {key: value.clone() for key, value in obs.items()}
+    begin = time.perf_counter()
+    try:
+        action = agent.act(task, seen)
+    except Exception as error:
+        raise _AgentError from error
+    return action, time.perf_counter() - begin
+
+
+def _step(task: Task, state: Any, action: Action) -> tuple[Any, Obs, dict[str, Tensor]]:
+    detached = {k: _detached(v) for k, v in action.items()} if isinstance(action, dict) else _detached(action)
+    try:
+        with torch.no_grad():
+            state, step = task.step(state, detached)
+    except (TypeError, ValueError) as error:  # what a task raises for an action that it refuses
+        raise _AgentError from error
+    return state, step.obs, step.metrics
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def per_episode(task: Task, steps: list[dict[str, Tensor]]) -> dict[str, Array]:
+    """Reduce metrics over the steps of each episode.
+
+    Args:
+        task: says which metrics are ratios of sums.
+        steps: ``step.metrics`` of each step, (episodes,) or (episodes, n); NaN in a vector marks an absent entry.
+
+    Returns:
+        Name to mean over steps, and for ratios the two keys to sums over steps, of the metrics that the steps hold.
+    """
+    reduced: dict[str, Array] = {}
+    for metric in task.metrics:
+        for key in metric.ratio or (metric.name,):
+            if key not in steps[0]:
+                continue
+            values = torch.stack([metrics[key] for metrics in steps], 1).double()
+            if values.ndim > 2:
+                over_time = values.nansum(1) if metric.ratio else values.nanmean(1)
+            else:
+                over_time = values.sum(1) if metric.ratio else values.mean(1)
+            reduced[key] = over_time.cpu().numpy()
+    return reduced
+
+
+def bounds(task: Task, state: State) -> Outcome:
+    """Walk through the episodes and take the task's bound at every step; no metrics where it knows none.
+
+    States don't depend on actions, so a neutral action serves.
+    """
+    begin = time.perf_counter()
+    action = _neutral(task, state)
+    steps: list[dict[str, Tensor]] = []
+    with torch.no_grad():
+        for _ in range(task.horizon):
+            steps.append(task.bound_metrics(state))
+            state, _ = task.step(state, action)
+    return Outcome(per_episode(task, steps), seconds=time.perf_counter() - begin)
+
+
+def _neutral(task: Task, state: State) -> Action:
+    fields = {
+        f.name: torch.full(
+            (len(state.episode), *f.shape),
+            min(max(0, f.low), f.high),
+            dtype=f.torch_dtype,
+            device=state.episode.device,
+        )
+        for f in task.action_fields
+    }
+    return fields if len(fields) > 1 else next(iter(fields.values()))
+
+
+def _readable(error: BaseException | None) -> str:
+    """The traceback with files by name, or by their path within site-packages: no folder of this machine."""
+    text = "".join(traceback.format_exception(error))
+    text = re.sub(r'File "([^"]+)"', lambda match: f'File "{_short(match[1])}"', text)
+    home = str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text
+
+
+def _short(path: str) -> str:
+    return path.rpartition("site-packages/")[2] if "site-packages/" in path else Path(path).name

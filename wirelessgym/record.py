@@ -1,0 +1,317 @@
+"""Records: one measured result, an agent at one point of one comparison, as a JSON file that says how to make it again.
+
+A record holds no host name, user name or absolute path. Apart from latency and provenance it is a pure function of its
+settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA: Literal[1] = 1
+PACKAGES = ("wirelessgym", "torch", "sionna", "gymnasium", "numpy", "scipy")
+
+Interval: TypeAlias = tuple[float, float]
+
+
+class RecordError(ValueError):
+    """A record file that can't be read: no JSON, or entries that don't belong."""
+
+
+class RecordSchemaError(RecordError):
+    """A record written under another schema version than this package reads."""
+
+
+class _Part(BaseModel):
+    """A frozen piece of a record; its entries can be read as attributes and, as in the file, by key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    def __getitem__(self, key: str) -> Any:
+        for name, field in type(self).model_fields.items():
+            if key == (field.alias or name):
+                return getattr(self, name)
+        raise KeyError(key)
+
+
+class Value(_Part):
+    """One metric over all episodes.
+
+    Attributes:
+        mean: mean over episodes, or the ratio of sums (in dB where the unit says so); None if not finite, with a note.
+        ci95: 95 % bootstrap interval over episodes.
+        unit: unit of the three numbers.
+        higher_is_better: direction.
+    """
+
+    mean: float | None
+    ci95: Interval | None
+    unit: str
+    higher_is_better: bool
+
+
+class Gap(_Part):
+    """How far the headline metric stays behind the bound, in its unit; negative would be beyond it.
+
+    Attributes:
+        mean: bound minus value where higher is better, value minus bound otherwise.
+        ci95: 95 % interval of that paired difference.
+    """
+
+    mean: float
+    ci95: Interval
+
+
+class Paired(_Part):
+    """The headline metric against a reference agent on the same episodes.
+
+    Attributes:
+        reference: name of that agent.
+        difference: this agent's value minus the reference's.
+        ci95: 95 % interval of the difference, both resampled together.
+        p_value: two-sided Wilcoxon signed-rank test on per-episode values.
+        p_value_corrected: the same after Holm's correction over the agents compared at this point.
+        better: whether the difference is in the good direction (False for no difference).
+    """
+
+    reference: str
+    difference: float
+    ci95: Interval
+    p_value: float
+    p_value_corrected: float
+    better: bool
+
+
+class Latency(_Part):
+    """Seconds for one decision (one observation, batch of one, one thread): median and 95th percentile."""
+
+    p50: float
+    p95: float
+
+
+class Sweep(_Part):
+    """The point of a sweep: the swept field (``"snr_db"``, ``"panel.columns"``) and its value there."""
+
+    axis: str
+    value: Any
+
+
+class Provenance(_Part):
+    """Where a result comes from.
+
+    Attributes:
+        git: commit of the source tree, None for an installed package.
+        dirty: whether that tree had changes.
+        versions: of Python and the packages that matter.
+        spec_version: version of 3GPP TR 38.901's parameter tables.
+        hardware: processor model and number of cores, and the operating system's kind.
+        wall_time_s: seconds this agent's episodes took, summed over processes.
+    """
+
+    git: str | None
+    dirty: bool | None
+    versions: dict[str, str]
+    spec_version: str
+    hardware: dict[str, str | int]
+    wall_time_s: float
+
+
+class Record(_Part):
+    """One agent at one point of one comparison.
+
+    Attributes:
+        schema_version: version of this layout; ``schema`` in the file.
+        task: task id.
+        scenario: scenario id.
+        agent: name of the row, unique at its point.
+        role: ``"agent"``, or one of the two that stand in every table, ``"floor"`` and ``"bound"``.
+        seed: seed of all episodes.
+        episodes: number of episodes, numbered from 0.
+        headline: name of the headline metric in ``metrics``.
+        higher_is_better: its direction.
+        metrics: name to value. Entries of a vector are ``name[0]``, ``name[1]``, ...; where ``name`` is a ratio of
+            sums, ``name_per_episode`` is the mean of per-episode ratios. Empty for a failed agent.
+        bound: mean of the best known value of the headline metric on these episodes, None where the task knows none.
+        gap_to_bound: distance to it.
+        paired: difference to the reference agent; None for the reference itself, floor, bound and failed ones.
+        latency_s: decision latency; None for the bound, which doesn't act.
+        deadline_s: time limit of one decision, None without.
+        fallback: agent whose action stood in for late answers.
+        fallbacks: number of late answers, None without a deadline.
+        parameters: trainable parameters.
+        status: ``"failed"`` for an agent that raised.
+        traceback: what it raised.
+        notes: what a reader should know, in words.
+        scenario_settings: every field of the scenario.
+        task_options: every option of the task.
+        agent_options: options of the agent.
+        sweep: the point of the sweep, None without one.
+        command: command line that makes this record again.
+        provenance: code, versions, machine.
+    """
+
+    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    task: str
+    scenario: str
+    agent: str
+    role: Literal["agent", "floor", "bound"] = "agent"
+    seed: int
+    episodes: int
+    headline: str
+    higher_is_better: bool
+    metrics: dict[str, Value]
+    bound: float | None
+    gap_to_bound: Gap | None
+    paired: Paired | None
+    latency_s: Latency | None
+    deadline_s: float | None = None
+    fallback: str | None = None
+    fallbacks: int | None = None
+    parameters: int
+    status: Literal["ok", "failed"] = "ok"
+    traceback: str | None = None
+    notes: tuple[str, ...] = ()
+    scenario_settings: dict[str, Any]
+    task_options: dict[str, Any]
+    agent_options: dict[str, Any]
+    sweep: Sweep | None
+    command: str
+    provenance: Provenance
+
+    @property
+    def value(self) -> Value | None:
+        """The headline metric; None for a failed agent."""
+        return self.metrics.get(self.headline)
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits that differ between records of different settings."""
+        settings = (self.task, self.agent, self.seed, self.episodes, self.scenario_settings, self.task_options)
+        text = json.dumps([*settings, self.agent_options, self.deadline_s, self.fallback], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def filename(self) -> str:
+        """Name of this record's file: readable, and different for different settings."""
+        point = f"{self.sweep.axis}={self.sweep.value}" if self.sweep else None
+        parts = [self.task, self.scenario, point, self.agent, self.digest]
+        return "--".join(re.sub(r"[^\w.=+-]+", "_", part) for part in parts if part) + ".json"
+
+    def to_json(self) -> str:
+        """Return the file's text."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def write_record(record: Record, folder: Path) -> Path:
+    """Write a record into a folder under its `Record.filename`, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / record.filename
+    partial = path.with_suffix(".partial")
+    partial.write_text(record.to_json(), encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        RecordSchemaError: for another schema version; the message names both.
+        RecordError: for a file that is no record; the message names the file and the first problems.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise RecordError(f"record {path.name}: not valid JSON: {error}") from error
+    if not isinstance(data, Mapping) or "schema" not in data:
+        raise RecordError(f"record {path.name}: expected an object with a 'schema' entry")
+    if data["schema"] != SCHEMA:
+        raise RecordSchemaError(
+            f"record {path.name} has schema {data['schema']}, this version of wirelessgym reads and writes schema "
+            f"{SCHEMA}; use another folder, or the version of wirelessgym that wrote it"
+        )
+    try:
+        return Record.model_validate(data)
+    except ValueError as error:
+        raise RecordError(f"record {path.name}: {error}") from error
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Read every record in ``folder/records`` (or in ``folder`` itself), sorted by file name.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        RecordError: if one can't be read (`RecordSchemaError` for another schema).
+    """
+    paths = sorted((folder / "records").glob("*.json")) or sorted(folder.glob("*.json"))
+    if not paths:
+        raise FileNotFoundError(f"no records in {folder}: expected {folder / 'records'}/*.json as written by compare")
+    return [read_record(path) for path in paths]
+
+
+def provenance(spec_version: str, wall_time_s: float) -> Provenance:
+    """Describe the code and the machine of this process."""
+    commit, dirty = _source_state()
+    return Provenance(
+        git=commit,
+        dirty=dirty,
+        versions=versions(),
+        spec_version=spec_version,
+        hardware=_hardware(),
+        wall_time_s=wall_time_s,
+    )
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide about results; absent ones are left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@lru_cache(maxsize=1)
+def _source_state() -> tuple[str | None, bool | None]:
+    """Commit and dirty flag of the checkout that this file is tracked in."""
+    folder = Path(__file__).parent
+    # An installed copy may lie inside somebody else's checkout: only a tracked file speaks for its commit.
+    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None, None
+    changes = _git(folder, "status", "--porcelain", "--", ".", "../agents", "../scenarios")
+    return _git(folder, "rev-parse", "HEAD"), None if changes is None else bool(changes)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+@lru_cache(maxsize=1)
+def _hardware() -> dict[str, str | int]:
+    cpu = platform.processor() or platform.machine()
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        named = re.search(r"^model name\s*:\s*(.+)$", listing.read_text(encoding="utf-8"), re.MULTILINE)
+        cpu = named[1].strip() if named else cpu
+    return {"cpu": cpu, "cores": os.cpu_count() or 1, "system": platform.system()}

@@ -1,0 +1,116 @@
+"""Fields as Gymnasium spaces, and batches of entries to and from numpy.
+
+| dtype of the field | observation | action |
+|---|---|---|
+| complex64 | ``Box`` float32 with a trailing (re, im) axis | the same |
+| float32 | ``Box`` float32 | the same |
+| int64 | ``Box`` int64 | ``Discrete`` for shape (), ``MultiDiscrete`` otherwise |
+| bool | ``Box`` int8 of zeros and ones | ``MultiBinary`` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields as entries
+from typing import Any, TypeAlias
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from wirelessgym.fields import Action, Field, Obs, Rows, to_complex, to_real
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Space: TypeAlias = gymnasium.Space[Any]
+
+
+def observation_space(fields: Sequence[Field]) -> spaces.Dict:
+    """Return the space of one observation: a ``Dict`` with one ``Box`` for each field, in their order."""
+    return spaces.Dict({field.name: _box(field) for field in fields})
+
+
+def action_space(fields: Sequence[Field]) -> Space:
+    """Return the space of one action: that of the only field, or a ``Dict`` of several."""
+    if len(fields) == 1:
+        return _action_entry(fields[0])
+    return spaces.Dict({field.name: _action_entry(field) for field in fields})
+
+
+def obs_to_numpy(obs: Obs, state: Rows) -> dict[str, Array]:
+    """Return a batch of observations as arrays that share ``obs``'s memory.
+
+    Entries that lie in ``state``'s memory are copied: what a caller does to an observation must not reach the episode.
+    """
+    taken = _storages(state)
+    return {
+        key: as_numpy(value.clone() if value.untyped_storage().data_ptr() in taken else value)
+        for key, value in obs.items()
+    }
+
+
+def as_numpy(value: Tensor) -> Array:
+    """Return a tensor as an array on the same memory: complex as float32 (re, im), bool as int8."""
+    value = value.view(torch.int8) if value.dtype == torch.bool else to_real(value)
+    array: Array = value.numpy()
+    return array
+
+
+def action_to_torch(action: object, fields: Sequence[Field]) -> Action:
+    """Return a batch of actions from Gymnasium's door as the task wants it; the task checks shapes and values.
+
+    Args:
+        action: an array, batch axis first, or for several fields a mapping of arrays.
+        fields: the task's action fields.
+
+    Raises:
+        TypeError: if several fields are wanted and ``action`` is no mapping, or an entry is no array of numbers.
+        ValueError: if an entry is missing, or a complex one doesn't end in (re, im).
+    """
+    if len(fields) == 1:
+        return _entry(action, fields[0])
+    if not isinstance(action, Mapping):
+        raise TypeError(f"action: expected a dict with {[f.name for f in fields]}, got {type(action).__name__}")
+    if missing := [f.name for f in fields if f.name not in action]:
+        raise ValueError(f"action: missing {missing}, got {sorted(action)}")
+    return {field.name: _entry(action[field.name], field) for field in fields}
+
+
+def _entry(value: object, field: Field) -> Tensor:
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{field.name}: expected an array of numbers, got {array.dtype}")
+    # torch takes neither read-only memory nor negative strides.
+    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    return tensor.bool() if field.dtype == "bool" else to_complex(tensor, field)
+
+
+def _box(field: Field) -> spaces.Box:
+    kind: Any = {"int64": np.int64, "bool": np.int8}.get(field.dtype, np.float32)
+    low, high = (0, 1) if field.dtype == "bool" else (field.low, field.high)
+    shape = (*field.shape, 2) if field.dtype == "complex64" else field.shape
+    return spaces.Box(kind(low), kind(high), shape, kind)
+
+
+def _action_entry(field: Field) -> Space:
+    if field.dtype == "bool":
+        return spaces.MultiBinary(field.shape) if field.shape else spaces.Discrete(2)
+    if field.dtype == "int64":
+        low, count = int(field.low), int(field.high) - int(field.low) + 1
+        if not field.shape:
+            return spaces.Discrete(count, start=low)
+        return spaces.MultiDiscrete(np.full(field.shape, count), start=np.full(field.shape, low))
+    return _box(field)
+
+
+def _storages(rows: Rows) -> set[int]:
+    """Addresses of the memory blocks behind every tensor of ``rows``."""
+    found: set[int] = set()
+    for entry in entries(rows):  # type: ignore[arg-type]
+        value = getattr(rows, entry.name)
+        if isinstance(value, Rows):
+            found |= _storages(value)
+        elif isinstance(value, Tensor):
+            found.add(value.untyped_storage().data_ptr())
+    return found

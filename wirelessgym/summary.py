@@ -1,0 +1,283 @@
+"""The summary: outcomes of blocks to records, with intervals, paired differences and gaps to the bound."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wirelessgym.metrics import Metric
+from wirelessgym.play import Outcome
+from wirelessgym.record import Gap, Latency, Paired, Record, Sweep, Value, provenance
+from wirelessgym.registry import ids, load_scenario
+from wirelessgym.roster import Entry
+from wirelessgym.runner import Outcomes, task_options
+from wirelessgym.statistics import Array, Estimate, Series, estimate, holm, paired_p_value
+from wirelessgym.task import Task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all points of a comparison share.
+
+    Attributes:
+        entries: the agents.
+        floor: name of the one that is the floor, None without.
+        added: its name if the caller didn't ask for it, None otherwise.
+        reference: name of the one that the others are compared with.
+        seed: seed of the episodes.
+        episodes: their number.
+        deadline_s: time limit of a decision, None without.
+        fallback: who acts after it.
+    """
+
+    entries: tuple[Entry, ...]
+    floor: str | None
+    added: str | None
+    reference: str
+    seed: int
+    episodes: int
+    deadline_s: float | None
+    fallback: Entry | None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One scenario, at one value of the sweep."""
+
+    task: Task
+    sweep: Sweep | None
+
+
+def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Record]:
+    """Turn the outcomes of all blocks of a point, in order, into records: agents as given, then floor, then bound."""
+    task = point.task
+    outcomes = {name: _joined([block[name] for block in blocks]) for name in blocks[0]}
+    best = estimate(_series(task.metrics, outcomes[None].episodes))
+    ceiling = best.get(task.headline.name)
+    played = {
+        entry.name: _series(task.metrics, outcome.episodes)
+        for entry in plan.entries
+        if (outcome := outcomes[entry.name]).traceback is None
+    }
+    estimates = {name: estimate(series) for name, series in played.items()}
+    headlines = {name: found[task.headline.name] for name, found in estimates.items()}
+    comparable = [entry.name for entry in plan.entries if entry.name != plan.floor]
+    paired = _paired(plan.reference, comparable, headlines, played, task.headline)
+    records = []
+    for entry in plan.entries:
+        outcome, found = outcomes[entry.name], estimates.get(entry.name, {})
+        shared = _shared(plan, point, outcome.seconds, ceiling)
+        shared["notes"] = (*shared["notes"], *_notes(entry, found, played.get(entry.name, {})))
+        if plan.deadline_s is not None:
+            shared |= {"deadline_s": plan.deadline_s, "fallbacks": outcome.late}
+            shared["fallback"] = plan.fallback.spec if plan.fallback else None
+        records.append(
+            Record(
+                **shared,
+                agent=entry.name,
+                role="floor" if entry.name == plan.floor else "agent",
+                metrics=_values(task.metrics, found),
+                gap_to_bound=_gap(headlines.get(entry.name), ceiling, task.headline),
+                paired=paired.get(entry.name),
+                latency_s=_latency(outcome.latency_s),
+                parameters=entry.parameters,
+                status="ok" if outcome.traceback is None else "failed",
+                traceback=outcome.traceback,
+                agent_options=entry.options,
+            )
+        )
+    records.sort(key=lambda record: record.role == "floor")
+    if ceiling is not None:
+        records.append(
+            Record(
+                **_shared(plan, point, outcomes[None].seconds, ceiling),
+                agent="bound",
+                role="bound",
+                metrics=_values(task.metrics, best),
+                gap_to_bound=None,
+                paired=None,
+                latency_s=None,
+                parameters=0,
+                agent_options={},
+            )
+        )
+    return records
+
+
+def _joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """One outcome for all blocks; an agent that failed in one of them has failed."""
+    failed = next((outcome.traceback for outcome in outcomes if outcome.traceback is not None), None)
+    keys = () if failed is not None else outcomes[0].episodes
+    return Outcome(
+        {key: np.concatenate([outcome.episodes[key] for outcome in outcomes]) for key in keys},
+        np.concatenate([outcome.latency_s for outcome in outcomes]),
+        sum(outcome.late for outcome in outcomes),
+        sum(outcome.seconds for outcome in outcomes),
+        failed,
+    )
+
+
+def _series(metrics: Sequence[Metric], episodes: Mapping[str, Array]) -> dict[str, Series]:
+    """Metrics as quantities over episodes, vectors entry by entry; NaN in a vector marks an absent entry."""
+    found: dict[str, Series] = {}
+    for metric in metrics:
+        if not all(key in episodes for key in metric.ratio or (metric.name,)):
+            continue
+        if metric.ratio:
+            above, below = (episodes[key] for key in metric.ratio)
+            if above.ndim > 1 and below.ndim == 1:
+                below = np.broadcast_to(below[:, None], above.shape)
+        else:
+            above = episodes[metric.name]
+            below = np.ones_like(above)
+        if above.ndim == 1:
+            found[metric.name] = Series(above, below, metric.decibel)
+            if metric.ratio:
+                alone = Series(above, below).per_episode
+                found[f"{metric.name}_per_episode"] = Series(alone, np.ones_like(alone), metric.decibel)
+        else:
+            absent = np.isnan(above)
+            above, below = np.where(absent, 0.0, above), np.where(absent, 0.0, below)
+            for index in range(above.shape[1]):
+                found[f"{metric.name}[{index}]"] = Series(above[:, index], below[:, index], metric.decibel)
+    return found
+
+
+def _values(metrics: Sequence[Metric], estimates: Mapping[str, Estimate | None]) -> dict[str, Value]:
+    by_name = {metric.name: metric for metric in metrics}
+    values = {}
+    for name, found in estimates.items():
+        metric = by_name[name.partition("[")[0].removesuffix("_per_episode")]
+        values[name] = Value(
+            mean=found.value if found else None,
+            ci95=found.ci95 if found else None,
+            unit=metric.unit,
+            higher_is_better=metric.higher_is_better,
+        )
+    return values
+
+
+def _paired(
+    reference: str,
+    names: Sequence[str],
+    headlines: Mapping[str, Estimate | None],
+    played: Mapping[str, Mapping[str, Series]],
+    headline: Metric,
+) -> dict[str, Paired]:
+    base = headlines.get(reference)
+    if base is None:
+        return {}
+    differences = {name: found.minus(base) for name in names if name != reference and (found := headlines.get(name))}
+    alone = {name: played[name][headline.name].per_episode for name in (reference, *differences)}
+    p_values = [paired_p_value(alone[name], alone[reference]) for name in differences]
+    return {
+        name: Paired(
+            reference=reference,
+            difference=difference.value,
+            ci95=difference.ci95,
+            p_value=p,
+            p_value_corrected=corrected,
+            better=difference.value > 0 if headline.higher_is_better else difference.value < 0,
+        )
+        for (name, difference), p, corrected in zip(differences.items(), p_values, holm(p_values), strict=True)
+    }
+
+
+def _gap(found: Estimate | None, ceiling: Estimate | None, headline: Metric) -> Gap | None:
+    if found is None or ceiling is None:
+        return None
+    difference = ceiling.minus(found) if headline.higher_is_better else found.minus(ceiling)
+    return Gap(mean=difference.value, ci95=difference.ci95)
+
+
+def _latency(seconds: Array) -> Latency | None:
+    if not seconds.size:
+        return None
+    p50, p95 = np.quantile(seconds, [0.5, 0.95])
+    return Latency(p50=float(p50), p95=float(p95))
+
+
+def _notes(entry: Entry, found: Mapping[str, Estimate | None], series: Mapping[str, Series]) -> list[str]:
+    notes = []
+    for name, value in found.items():
+        if value is None:
+            bad = int((~np.isfinite(series[name].per_episode)).sum())
+            notes.append(
+                f"{name}: no value, because it isn't finite in {bad} of {len(series[name].numerator)} episodes"
+            )
+    if not entry.named:
+        notes.append(f"{entry.name} is an object of the caller's ({entry.spec}); its command needs it under that name")
+    return notes
+
+
+def _shared(plan: Plan, point: Point, seconds: float, ceiling: Estimate | None) -> dict[str, Any]:
+    """Entries that all records of a point have in common."""
+    task, scenario = point.task, point.task.scenario
+    known = scenario.id in ids("scenarios")
+    away = (
+        f"{scenario.id} is a scenario of the caller's; its command needs the settings that stand in scenario_settings"
+    )
+    return {
+        "task": task.id,
+        "scenario": scenario.id,
+        "seed": plan.seed,
+        "episodes": plan.episodes,
+        "headline": task.headline.name,
+        "higher_is_better": task.headline.higher_is_better,
+        "bound": ceiling.value if ceiling else None,
+        "notes": () if known else (away,),
+        "scenario_settings": scenario.model_dump(mode="json"),
+        "task_options": task_options(task),
+        "sweep": point.sweep,
+        "command": command(plan, point),
+        "provenance": provenance(scenario.spec_version, seconds),
+    }
+
+
+def command(plan: Plan, point: Point) -> str:
+    """The command line that makes the records of a point again."""
+    task, scenario = point.task, point.task.scenario
+    known = scenario.id in ids("scenarios")
+    agents = ",".join(entry.spec for entry in plan.entries if entry.name != plan.added)
+    words = ["wirelessgym", "compare", task.id, "--agents", agents]
+    words += ["--scenario", scenario.id if known else f"{scenario.id}.toml"]
+    words += ["--episodes", str(plan.episodes), "--seed", str(plan.seed)]
+    if plan.reference != plan.entries[0].name:
+        words += ["--reference", plan.reference]
+    changed = {key: value for key, value in task_options(task).items() if value != _default(task, key)}
+    if known:
+        usual = load_scenario(scenario.id).model_dump(mode="json")
+        changed |= _changes(usual, scenario.model_dump(mode="json"))
+    if point.sweep:
+        changed = {key: value for key, value in changed.items() if key != point.sweep.axis}
+    for key, value in changed.items():
+        words += ["--set", f"{key}={_toml(value)}"]
+    if point.sweep:
+        words += ["--sweep", f"{point.sweep.axis}={_toml(point.sweep.value)}"]
+    if plan.deadline_s is not None and plan.fallback is not None:
+        words += ["--deadline-ms", f"{plan.deadline_s * 1e3:g}", "--fallback", plan.fallback.spec]
+    return shlex.join(words)
+
+
+def _default(task: Task, option: str) -> Any:
+    return type(task).__dataclass_fields__[option].default
+
+
+def _changes(usual: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Fields that differ, nested ones as dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in now.items():
+        if isinstance(value, Mapping):
+            found |= _changes(usual[key], value, f"{prefix}{key}.")
+        elif value != usual[key]:
+            found[prefix + key] = value
+    return found
+
+
+def _toml(value: Any) -> str:
+    return "none" if value is None else json.dumps(value)

@@ -1,0 +1,201 @@
+"""Words of a report: results, settings and caveats as sentences."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from itertools import pairwise
+
+from wirelessgym.record import Record
+from wirelessgym.registry import UnknownIdError, task_class
+from wirelessgym.tables import ABSENT, Section, best_agent, interval, number, p_value, unit_label
+
+SIGNIFICANCE = 0.05
+
+
+def title(records: Sequence[Record]) -> str:
+    """A title that names tasks and scenarios."""
+    tasks = [task.replace("_", " ") for task in dict.fromkeys(record.task for record in records)]
+    scenarios = list(dict.fromkeys(record.scenario for record in records))
+    text = listing(tasks) + (f" on {listing(scenarios)}" if len(scenarios) <= 3 else f" in {len(scenarios)} scenarios")
+    return capitalised(text)
+
+
+def listing(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def capitalised(text: str) -> str:
+    """The text with a capital first letter and the rest as it was."""
+    return text[:1].upper() + text[1:]
+
+
+def heading(section: Section) -> str:
+    """Task and scenario, and the swept field."""
+    text = f"{section.task.replace('_', ' ')} on {section.scenario}"
+    return capitalised(text) + (f", over {section.axis}" if section.axis else "")
+
+
+def caption(section: Section) -> str:
+    """What the numbers of a table are: number of episodes, seed, intervals."""
+    first = section.first
+    return (
+        f"means over n = {first.episodes:,} episodes (seed {first.seed}), 95\u00a0% bootstrap intervals in brackets, "
+        "best agent in bold."
+    )
+
+
+def figure_caption(section: Section) -> str:
+    """What a figure shows."""
+    shape = "Bands" if section.axis else "Bars"
+    first = section.first
+    return (
+        f"Mean {first.headline}{unit_of(first)}, {'higher' if first.higher_is_better else 'lower'} is better. "
+        f"{shape}: 95\u00a0% bootstrap intervals, n = {first.episodes:,} episodes, the same for every agent."
+    )
+
+
+def unit_of(record: Record) -> str:
+    """The words "in UNIT" after a space, or nothing for pure numbers."""
+    unit = unit_label(record.value.unit) if record.value else ""
+    return f" in {unit}" if unit else ""
+
+
+def result(section: Section) -> str:
+    """The result at a single point; nothing for sweeps, which a figure tells better."""
+    if section.axis is not None:
+        return ""
+    winner = best_agent(section.records, section.first.headline)
+    record = next((r for r in section.records if r.agent == winner), None)
+    if record is None or record.value is None or record.value.mean is None or record.value.ci95 is None:
+        return "" if any(r.value for r in section.records if r.role == "agent") else "No agent finished."
+    value, ci95 = record.value, record.value.ci95
+    unit = f" {unit_label(value.unit)}" if unit_label(value.unit) else ""
+    text = f"Best {record.headline}: {record.agent}, {_spread(value.mean, ci95)}{unit} {interval(*ci95)}"
+    if record.paired:
+        text += f"; {_against_reference(record)}"
+    if record.gap_to_bound:
+        gap = record.gap_to_bound
+        amount = f"{_spread(gap.mean, gap.ci95)} {interval(*gap.ci95)}"
+        text += f"; it stays {amount} short of the bound" if gap.ci95[0] > 0 else "; it reaches the bound"
+    return text + "."
+
+
+def _spread(mean: float | None, ci95: tuple[float, float]) -> str:
+    return number(mean, (ci95[1] - ci95[0]) / 2)
+
+
+def _against_reference(record: Record) -> str:
+    paired = record.paired
+    if paired is None:
+        return ""
+    p = p_value(paired.p_value_corrected)
+    numbers = f"{interval(*paired.ci95)}, p {p if p.startswith('<') else '= ' + p}"
+    if paired.p_value_corrected >= SIGNIFICANCE:
+        return f"it can't be told from {paired.reference} on the same episodes (difference {numbers})"
+    amount = number(abs(paired.difference), (paired.ci95[1] - paired.ci95[0]) / 2)
+    return f"{amount} {'better' if paired.better else 'worse'} than {paired.reference} on the same episodes ({numbers})"
+
+
+def setting(section: Section) -> str:
+    """The scenario in one line, from the settings that the record keeps."""
+    settings, options = section.first.scenario_settings, section.first.task_options
+    panel, model = settings.get("panel"), str(settings.get("model", ""))
+    parts = [model.upper() if model != "rayleigh" else "Rayleigh"]
+    parts.append(str(settings.get("sight", "")).upper() if model in ("uma", "umi", "rma", "inh") else "")
+    parts.append(f"{span(settings['num_users'])} users" if "num_users" in settings else "")
+    parts.append(f"{panel['rows']} × {panel['columns']} antennas" if isinstance(panel, dict) else "")
+    for key, name, unit in (("snr_db", "SNR", "dB"), ("csi_snr_db", "CSI SNR", "dB"), ("speed_kmh", "speed", "km/h")):
+        if settings.get(key) is not None and key != section.axis:
+            parts.append(f"{name} {span(settings[key])} {unit}")
+    parts.append(f"{settings['horizon']} steps" if "horizon" in settings else "")
+    usual = _usual_options(section.task)
+    parts += [f"{key} = {value}" for key, value in options.items() if key != section.axis and value != usual.get(key)]
+    return ", ".join(part for part in parts if part)
+
+
+def _usual_options(task: str) -> dict[str, object]:
+    """Defaults of a task's own options; empty for a task that isn't installed here."""
+    try:
+        return {field.name: field.default for field in fields(task_class(task))}
+    except UnknownIdError:
+        return {}
+
+
+def commands(records: Sequence[Record]) -> list[str]:
+    """The command lines that make the records again; those of one sweep as one."""
+    found: dict[tuple[str, ...], dict[str, None]] = {}
+    for record in records:
+        words = shlex.split(record.command)
+        at = words.index("--sweep") + 1 if "--sweep" in words else None
+        axis, _, value = words[at].partition("=") if at is not None else ("", "", "")
+        if at is not None:
+            words[at] = axis
+        found.setdefault(tuple(words), {})[value] = None
+    return [
+        shlex.join(
+            f"{word}={','.join(values)}" if before == "--sweep" else word for before, word in pairwise(("", *words))
+        )
+        for words, values in found.items()
+        if words
+    ]
+
+
+def span(value: object) -> str:
+    """A number, or a range in words."""
+    if isinstance(value, list | tuple):
+        return f"{value[0]:g} to {value[1]:g}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def machine(hardware: Mapping[str, str | int]) -> str:
+    """Processor, cores and system."""
+    return ", ".join(f"{value} cores" if key == "cores" else str(value) for key, value in hardware.items())
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def last_line(traceback: str | None) -> str:
+    """What was raised, without where."""
+    lines = (traceback or "").strip().splitlines()
+    return lines[-1] if lines else ABSENT
+
+
+def notes(records: Sequence[Record]) -> list[str]:
+    """What the records say about themselves, and what the numbers are not."""
+    said = [f"{agent}: {note}" for agent, note in dict.fromkeys((r.agent, note) for r in records for note in r.notes)]
+    for record in records:
+        if record.fallbacks is not None and record.deadline_s is not None:
+            said.append(
+                f"{record.agent} had {record.deadline_s * 1e3:g} ms for each decision; {record.fallbacks:,} answers "
+                f"came late and were replaced by {record.fallback or 'the fallback'}'s."
+            )
+    seeds = {record.seed for record in records}
+    said.append(
+        "Intervals resample the episodes of "
+        + ("one seed" if len(seeds) == 1 else "each seed")
+        + ": they say how far other episodes of the same scenario would move a mean, not how an agent does in other "
+        "scenarios, and for a trained agent not how far another training run would."
+    )
+    if any(record.paired for record in records):
+        said.append(
+            "Differences are paired, episode by episode. p is that of a two-sided Wilcoxon signed-rank test, corrected "
+            "after Holm over the agents compared at the same point."
+        )
+    if any(record.role == "bound" for record in records):
+        said.append("The bound is the best value known for these episodes. It uses what no agent sees.")
+    if any(record.role == "floor" for record in records):
+        said.append("The floor is what an agent gets that does nothing with its observation.")
+    if any(record.latency_s for record in records):
+        said.append(
+            "Latency is the time for one decision, one observation at a time on one thread of the machine named above; "
+            "it depends on that machine and on what else ran there."
+        )
+    return said
