@@ -53,7 +53,7 @@ test: lint
 	$(BIN)/pytest -n $(WORKERS)
 
 test-tensorflow: $(TENSORFLOW)
-	$(BIN)/pytest -k "tensorflow or keras"
+	$(BIN)/pytest -k "tensorflow or keras or interop"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check

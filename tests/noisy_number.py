@@ -15,7 +15,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.metrics import Metric
-from wirelessgym.task import State, Step, Task
+from wirelessgym.task import State, Task
 
 NUMBERS = 4
 
@@ -70,12 +70,12 @@ class NoisyNumber(Task):
     def observe(self, state: NumberState) -> Obs:
         return {"y": state.x + state.n if self.noise else state.x}
 
-    def step(self, state: NumberState, action: Action) -> tuple[NumberState, Step]:
-        error = self.check_action(action, len(state.seed))["guess"] - state.x
-        metrics = self.scored(state, error)
+    def score(self, state: NumberState, action: Action) -> dict[str, Tensor]:
+        return self.scored(state, self.check_action(action, len(state.seed))["guess"] - state.x)
+
+    def advance(self, state: NumberState) -> tuple[NumberState, Obs]:
         following = replace(state, time_step=state.time_step + 1, x=state.x.roll(1, -1), n=state.n.roll(1, -1))
-        reward = -metrics["nmse"]
-        return following, Step(self.observe(following), reward, torch.zeros_like(reward, dtype=torch.bool), metrics)
+        return following, self.observe(following)
 
     def scored(self, state: NumberState, error: Tensor) -> dict[str, Tensor]:
         squared, energy = error.square().sum(-1), state.x.square().sum(-1)

@@ -158,7 +158,7 @@ def test_the_autoreset_mode_is_named_where_others_look_for_it():
         env = VectorEnv(toy(), 2, mode)
         assert env.metadata["autoreset_mode"] is env.autoreset_mode
     assert VectorEnv(toy()).autoreset_mode is AutoresetMode.SAME_STEP
-    assert "autoreset_mode" not in Env.metadata
+    assert "autoreset_mode" not in Env(toy()).metadata
 
 
 def test_wrong_construction_is_refused():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.metrics import Metric
-from wirelessgym.task import State, Step, Task
+from wirelessgym.task import State, Task
 
 USERS = 3
 
@@ -70,10 +70,12 @@ class Toy(Task):
         mask = torch.ones(len(state.seed), USERS, dtype=torch.bool)
         return {"received": state.received, "noise_power": state.noise_power, "mask": mask, "slot": state.time_step}
 
-    def step(self, state: ToyState, action: Action) -> tuple[ToyState, Step]:
+    def score(self, state: ToyState, action: Action) -> dict[str, Tensor]:
         guess = self.check_action(action, len(state.seed))["symbols"]
         error = (guess - state.symbols).abs().square()
-        nmse = error.sum(-1) / state.symbols.abs().square().sum(-1)
+        return {"nmse": error.sum(-1) / state.symbols.abs().square().sum(-1), "error": error}
+
+    def advance(self, state: ToyState) -> tuple[ToyState, Obs]:
         following = ToyState(
             seed=state.seed,
             episode=state.episode,
@@ -82,8 +84,10 @@ class Toy(Task):
             received=state.received.roll(1, -1),
             noise_power=state.noise_power,
         )
-        over = (following.time_step > (state.seed + state.episode) % 4) & torch.tensor(self.early_end)
-        return following, Step(self.observe(following), -nmse, over, {"nmse": nmse, "error": error})
+        return following, self.observe(following)
+
+    def terminated(self, state: ToyState) -> Tensor:
+        return (state.time_step > (state.seed + state.episode) % 4) & torch.tensor(self.early_end)
 
     def render(self, state: Any, action: Action | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
         return np.full((4, 4, 3), 0 if action is None else 255, np.uint8)

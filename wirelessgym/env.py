@@ -37,11 +37,12 @@ class Env(gymnasium.Env[dict[str, Array], Any]):
         ValueError: for another render mode.
     """
 
-    metadata: dict[str, Any] = RENDERING
+    metadata: dict[str, Any] = dict(RENDERING)
 
     def __init__(self, task: Task, render_mode: str | None = None) -> None:
         self._batch = VectorEnv(task, 1, AutoresetMode.DISABLED, render_mode)
         self._running: bool | None = None  # None: never reset
+        self.metadata = dict(RENDERING)  # its own: Gymnasium 1.2's SyncVectorEnv writes into it
         self.task = task
         self.render_mode = render_mode
         self.observation_space = self._batch.single_observation_space

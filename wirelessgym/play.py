@@ -11,7 +11,7 @@ import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.statistics import Array
 from wirelessgym.task import State, Task
+
+Course: TypeAlias = list[tuple[Any, Obs]]  # state and observation of every step
 
 LATENCY_CALLS = 32
 LATENCY_BUDGET_S = 10.0
@@ -57,60 +59,61 @@ class _AgentError(Exception):
     """An agent's exception on its way out of a rollout."""
 
 
+def walk(task: Task, state: State, obs: Obs) -> Course:
+    """Return the state and observation of every step. No action changes them, so all agents share one course."""
+    course = [(state, obs)]
+    with torch.no_grad():
+        for _ in range(task.horizon - 1):
+            course.append(task.advance(course[-1][0]))
+    return course
+
+
 def play(
-    task: Task, agent: Agent, state: State, obs: Obs, *, deadline: Deadline | None = None, timed: bool = False
+    task: Task, agent: Agent, course: Course, *, deadline: Deadline | None = None, timed: bool = False
 ) -> Outcome:
-    """Play whole episodes from ``(state, obs)``.
+    """Play whole episodes.
 
     Args:
         task: the task.
         agent: who acts; an exception of its own ends its block and is reported, not raised.
-        state: episodes as ``task.reset`` drew them.
-        obs: their first observations; the agent gets copies.
+        course: from `walk`; the agent gets copies of the observations.
         deadline: with one, episodes are played one at a time and a late answer is replaced by the fallback's.
         timed: whether to time single decisions on the first observations as well.
     """
     begin = time.perf_counter()
     try:
         if deadline is None:
-            episodes, late = _batch(task, agent, state, obs), 0
+            episodes, late = _batch(task, agent, course), 0
         else:
-            episodes, late = _one_by_one(task, agent, state, obs, deadline)
+            episodes, late = _one_by_one(task, agent, course, deadline)
         seconds = time.perf_counter() - begin
-        latency = _latencies(task, agent, obs) if timed else np.zeros(0)
+        latency = _latencies(task, agent, course[0][1]) if timed else np.zeros(0)
     except _AgentError as failure:
         return Outcome({}, seconds=time.perf_counter() - begin, traceback=_readable(failure.__cause__))
     return Outcome(episodes, latency, late, seconds)
 
 
-def _batch(task: Task, agent: Agent, state: State, obs: Obs) -> dict[str, Array]:
-    rows = len(state.episode)
-    _reset(agent, rows)
-    steps: list[dict[str, Tensor]] = []
-    for _ in range(task.horizon):
-        action, _ = _act(task, agent, obs)
-        state, obs, metrics = _step(task, state, action)
-        steps.append(metrics)
-    return per_episode(task, steps)
+def _batch(task: Task, agent: Agent, course: Course) -> dict[str, Array]:
+    _reset(agent, len(course[0][0].episode))
+    return per_episode(task, [_score(task, state, _act(task, agent, obs)[0]) for state, obs in course])
 
 
-def _one_by_one(task: Task, agent: Agent, state: State, obs: Obs, deadline: Deadline) -> tuple[dict[str, Array], int]:
-    _warm_up(task, agent, obs)
-    _warm_up(task, deadline.fallback, obs)
+def _one_by_one(task: Task, agent: Agent, course: Course, deadline: Deadline) -> tuple[dict[str, Array], int]:
+    _warm_up(task, agent, course[0][1])
+    _warm_up(task, deadline.fallback, course[0][1])
     blocks: list[dict[str, Array]] = []
     late = 0
-    for row in range(len(state.episode)):
-        one, seen = state.rows(slice(row, row + 1)), _row(obs, row)
+    for row in range(len(course[0][0].episode)):
         _reset(agent, 1)
         _reset(deadline.fallback, 1)
         steps: list[dict[str, Tensor]] = []
-        for _ in range(task.horizon):
+        for states, obs in course:
+            seen = _row(obs, row)
             action, seconds = _act(task, agent, seen)
             if seconds > deadline.seconds:
                 late += 1
                 action, _ = _act(task, deadline.fallback, seen)
-            one, seen, metrics = _step(task, one, action)
-            steps.append(metrics)
+            steps.append(_score(task, states.rows(slice(row, row + 1)), action))
         blocks.append(per_episode(task, steps))
     return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}, late
 
@@ -154,14 +157,13 @@ def _act(task: Task, agent: Agent, obs: Obs) -> tuple[Action, float]:
     return action, time.perf_counter() - begin
 
 
-def _step(task: Task, state: Any, action: Action) -> tuple[Any, Obs, dict[str, Tensor]]:
+def _score(task: Task, state: Any, action: Action) -> dict[str, Tensor]:
     detached = {k: _detached(v) for k, v in action.items()} if isinstance(action, dict) else _detached(action)
     try:
         with torch.no_grad():
-            state, step = task.step(state, detached)
+            return task.score(state, detached)
     except (TypeError, ValueError) as error:  # what a task raises for an action that it refuses
         raise _AgentError from error
-    return state, step.obs, step.metrics
 
 
 def _detached(value: Any) -> Any:
@@ -192,32 +194,12 @@ def per_episode(task: Task, steps: list[dict[str, Tensor]]) -> dict[str, Array]:
     return reduced
 
 
-def bounds(task: Task, state: State) -> Outcome:
-    """Walk through the episodes and take the task's bound at every step; no metrics where it knows none.
-
-    States don't depend on actions, so a neutral action serves.
-    """
+def bounds(task: Task, course: Course) -> Outcome:
+    """Take the task's bound at every step (at the first only, where it doesn't vary); no metrics where it knows none."""
     begin = time.perf_counter()
-    action = _neutral(task, state)
-    steps: list[dict[str, Tensor]] = []
     with torch.no_grad():
-        for _ in range(task.horizon):
-            steps.append(task.bound_metrics(state))
-            state, _ = task.step(state, action)
+        steps = [task.bound_metrics(state) for state, _ in (course if task.bound_varies else course[:1])]
     return Outcome(per_episode(task, steps), seconds=time.perf_counter() - begin)
-
-
-def _neutral(task: Task, state: State) -> Action:
-    fields = {
-        f.name: torch.full(
-            (len(state.episode), *f.shape),
-            min(max(0, f.low), f.high),
-            dtype=f.torch_dtype,
-            device=state.episode.device,
-        )
-        for f in task.action_fields
-    }
-    return fields if len(fields) > 1 else next(iter(fields.values()))
 
 
 def _readable(error: BaseException | None) -> str:

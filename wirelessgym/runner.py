@@ -24,7 +24,7 @@ import joblib
 import numpy as np
 import torch
 
-from wirelessgym.play import Deadline, Outcome, bounds, play
+from wirelessgym.play import Deadline, Outcome, bounds, play, walk
 from wirelessgym.record import SCHEMA, versions
 from wirelessgym.roster import Entry, source_digest
 from wirelessgym.task import Task
@@ -32,7 +32,7 @@ from wirelessgym.task import Task
 Outcomes: TypeAlias = dict[str | None, Outcome]  # by agent; None for the task's bound
 
 MAX_BLOCK_EPISODES = 64
-MAX_BLOCK_BYTES = 64 * 2**20
+MAX_BLOCK_BYTES = 16 * 2**20  # a block holds the observations of all its steps
 PROCESSES_PAY_AFTER_S = 20.0  # starting them takes five to ten seconds of importing torch and sionna each
 
 
@@ -95,7 +95,7 @@ def task_options(task: Task) -> dict[str, Any]:
 
 
 def cut(episodes: int, task: Task) -> list[range]:
-    """Cut episodes 0 to ``episodes`` - 1 into blocks: at most 64 of them, and at most 64 MB of observations."""
+    """Cut episodes 0 to ``episodes`` - 1 into blocks: at most 64 of them, and at most 16 MB of observations a step."""
     bytes_each = sum(math.prod(f.shape) * f.torch_dtype.itemsize for f in task.observation_fields)
     size = max(1, min(MAX_BLOCK_EPISODES, MAX_BLOCK_BYTES // max(1, bytes_each)))
     return [range(start, min(start + size, episodes)) for start in range(0, episodes, size)]
@@ -106,16 +106,16 @@ def run_block(block: Block) -> Outcomes:
     outcomes = block.stored()
     missing = {name: entry for name, entry in block.players.items() if name not in outcomes}
     with _one_thread():
-        state, obs = block.task.reset(block.episodes, block.seed)
+        course = walk(block.task, *block.task.reset(block.episodes, block.seed))
         for name, entry in missing.items():
             if entry is None:
-                outcome = bounds(block.task, state)
+                outcome = bounds(block.task, course)
             else:
                 deadline = None
                 if block.deadline_s is not None and block.fallback is not None:
                     deadline = Deadline(block.deadline_s, block.fallback.make())
                 first = block.episodes.start == 0
-                outcome = play(block.task, entry.make(), state, obs, deadline=deadline, timed=first)
+                outcome = play(block.task, entry.make(), course, deadline=deadline, timed=first)
             if outcome.traceback is None and (path := block.path(entry)) is not None:
                 _save(outcome, path)  # a failed agent is tried again by the next run
             outcomes[name] = outcome

@@ -1,7 +1,7 @@
 """The task protocol: one physical-layer problem as pure, batched torch functions.
 
-A task holds no episode. ``reset`` draws episodes, ``step`` scores an action and moves time on; both return the next state
-instead of changing one. Episode n of seed s is a pure function of (task, scenario, s, n): it doesn't depend on the batch it is
+A task holds no episode. ``reset`` draws episodes, ``score`` rates an action, ``advance`` moves time on, and ``step`` does both;
+they return the next state instead of changing one. Episode n of seed s is a pure function of (task, scenario, s, n): it doesn't depend on the batch it is
 drawn in, on what ran before, or on the agent's actions.
 """
 
@@ -102,13 +102,29 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def step(self, state: Any, action: Action) -> tuple[Any, Step]:
-        """Score ``action`` on the channel of now and move on by one step. Deterministic; keeps gradients if `differentiable`.
+    def score(self, state: Any, action: Action) -> dict[str, Tensor]:
+        """Return the metrics of an action at a state. Deterministic; keeps gradients if `differentiable`.
 
         Raises:
             TypeError: for an action of the wrong kind.
             ValueError: for an action of wrong shape or with NaN; the message names the entry and the row.
         """
+
+    @abstractmethod
+    def advance(self, state: Any) -> tuple[Any, Obs]:
+        """Move time on by one step: return the next state and its observation. No action changes what comes."""
+
+    def terminated(self, state: Any) -> Tensor:
+        """Which episodes end at this state before the horizon, shape (batch,), bool: none, unless a task says otherwise."""
+        return torch.zeros_like(state.episode, dtype=torch.bool)
+
+    def step(self, state: Any, action: Action) -> tuple[Any, Step]:
+        """Score ``action`` at ``state`` and move on; raises what `score` raises. The reward is the headline metric, more is better."""
+        metrics = self.score(state, action)
+        headline = metrics[self.headline.name]
+        state, obs = self.advance(state)
+        reward = headline if self.headline.higher_is_better else -headline
+        return state, Step(obs, reward, self.terminated(state), metrics)
 
     def bound_metrics(self, state: Any) -> dict[str, Tensor]:
         """What the best known receiver or transmitter would reach at this state's step, genie-aided if need be.

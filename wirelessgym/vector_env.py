@@ -17,6 +17,7 @@ from gymnasium import logger
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
+from torch import Tensor
 
 from wirelessgym.fields import Action
 from wirelessgym.pool import EpisodePool
@@ -32,8 +33,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
     """``num_envs`` episodes of a task, stepped as one batch.
 
     Observations are a dict of arrays, (num_envs, *shape); rewards are float32. ``info`` holds the step's metrics, each
-    with a mask ``_name`` of the rows it is valid for. Under ``SAME_STEP`` a row that ends starts its next episode in
-    the same step: its last observation and metrics are in ``info["final_obs"]`` and ``info["final_info"]``.
+    with a mask ``_name`` of the rows it is valid for; what has no value (the rate of an absent user) is zero. Under
+    ``SAME_STEP`` a row that ends starts its next episode in the same step: its last observation and metrics are in
+    ``info["final_obs"]`` and ``info["final_info"]``.
 
     Args:
         task: what is played.
@@ -136,7 +138,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
         with torch.no_grad():
             state, step = self.task.step(self._state, action)
         obs = obs_to_numpy(step.obs, state)
-        metrics = {key: as_numpy(value) for key, value in step.metrics.items()}
+        metrics = {key: as_numpy(_defined(value)) for key, value in step.metrics.items()}
         # Copies: tasks may report the reward among the metrics, and return one tensor of False for ever.
         reward, terminated = step.reward.numpy().copy(), step.terminated.numpy().copy()
         truncated = (state.time_step >= self.task.horizon).numpy() & ~terminated
@@ -199,6 +201,11 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     if chosen not in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED):
         raise ValueError(f"autoreset_mode: expected SAME_STEP or DISABLED, got {mode}")
     return chosen
+
+
+def _defined(metric: Tensor) -> Tensor:
+    """Zero where a metric has no value, such as the rate of an absent user: NaN does not even equal itself."""
+    return torch.where(metric.isnan(), 0.0, metric) if metric.is_floating_point() else metric
 
 
 def _replaced(values: Array, rows: Array, new: Array) -> Array:

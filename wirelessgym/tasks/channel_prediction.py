@@ -19,7 +19,7 @@ from wirelessgym.channel import Channel, Rays
 from wirelessgym.channel.randomness import complex_normal, generators
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.metrics import Metric, decibels, energy, from_decibels, inner
-from wirelessgym.task import State, Step, Task
+from wirelessgym.task import State, Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
 from wirelessgym.tasks._episodes import draw_episodes, draw_noise_power
 from wirelessgym.tasks._geometry_bound import geometry_bound
@@ -132,29 +132,29 @@ class ChannelPrediction(Task):
         state = replace(state, past=self._noisy(state, state.past, 1 - self.num_past))
         return state, self._observe(state)
 
-    def step(self, state: PredictionState, action: Action) -> tuple[PredictionState, Step]:
-        """See `Task.step`."""
+    def score(self, state: PredictionState, action: Action) -> dict[str, Tensor]:
+        """See `Task.score`."""
         future = self.check_action(action, len(state.seed))["future"]
-        measured = self._noisy(state, state.future, 1)
-        target = measured if self.noisy_targets else state.future
+        target = self._noisy(state, state.future, 1) if self.noisy_targets else state.future
         squared_error, target_energy = energy(future - target), energy(target)
-        slots = (len(state.seed), self.num_future)
         slot_error, slot_energy = energy((future - target).flatten(0, 1)), energy(target.flatten(0, 1))
         nmse = squared_error / target_energy
-        metrics = {
+        return {
             "nmse": nmse,
             "nmse_db": decibels(nmse),
-            "nmse_per_slot": (slot_error / slot_energy).view(slots),
+            "nmse_per_slot": (slot_error / slot_energy).view(-1, self.num_future),
             "spectral_efficiency": self._spectral_efficiency(state, future),
             "squared_error": squared_error,
             "target_energy": target_energy,
         }
-        past = torch.cat([state.past, measured], 1)[:, -self.num_past :]
-        state = replace(state, time_step=state.time_step + 1, past=past)
-        ahead = self.channel.response(state.rays, state.time_step * self.num_future + 1, self.num_future)[:, 0]
-        state = replace(state, future=ahead)
-        terminated = torch.zeros(len(state.seed), dtype=torch.bool)
-        return state, Step(self._observe(state), -nmse, terminated, metrics)
+
+    def advance(self, state: PredictionState) -> tuple[PredictionState, Obs]:
+        """See `Task.advance`: as many slots as were to be predicted, which join the past with their noise."""
+        past = torch.cat([state.past, self._noisy(state, state.future, 1)], 1)[:, -self.num_past :]
+        time_step = state.time_step + 1
+        future = self.channel.response(state.rays, time_step * self.num_future + 1, self.num_future)[:, 0]
+        state = replace(state, time_step=time_step, past=past, future=future)
+        return state, self._observe(state)
 
     def bound_metrics(self, state: PredictionState) -> dict[str, Tensor]:
         """Expected error of the linear estimator that knows every ray's angle, delay, Doppler shift and power: none does better."""

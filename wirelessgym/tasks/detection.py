@@ -27,7 +27,7 @@ from wirelessgym.modulation import (
     nearest,
     posterior_mean_variance,
 )
-from wirelessgym.task import State, Step, Task
+from wirelessgym.task import State, Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
 from wirelessgym.tasks._episodes import draw_csi_noise_power, draw_episodes, draw_noise_power
 
@@ -149,14 +149,16 @@ class Detection(Task):
         )
         return state, self._observe(state)
 
-    def step(self, state: DetectionState, action: Action) -> tuple[DetectionState, Step]:
-        """See `Task.step`."""
+    def score(self, state: DetectionState, action: Action) -> dict[str, Tensor]:
+        """See `Task.score`."""
         checked = self.check_action(action, len(state.seed))
-        metrics = self._score(state, checked["symbols"])
-        if self.llrs:
-            metrics |= self._score_llrs(state, checked["llrs"])
+        metrics = self._score_symbols(state, checked["symbols"])
+        return metrics | self._score_llrs(state, checked["llrs"]) if self.llrs else metrics
+
+    def advance(self, state: DetectionState) -> tuple[DetectionState, Obs]:
+        """See `Task.advance`: one slot, in which the next symbols are sent."""
         state = self._received(replace(state, time_step=state.time_step + 1))
-        return state, Step(self._observe(state), -metrics["nmse"], torch.zeros_like(state.present[:, 0]), metrics)
+        return state, self._observe(state)
 
     def bound_metrics(self, state: DetectionState) -> dict[str, Tensor]:
         """Genie-aided matched filter: every other user's signal is known and removed, then the best estimate of each symbol.
@@ -168,7 +170,7 @@ class Detection(Task):
         filtered = inner(state.h.mT[:, None], noise[:, :, None]) / gain[:, None]
         estimate = self.constellation[state.sent] + filtered
         variance = (state.noise_power[:, None] / gain)[:, None].expand(estimate.shape)
-        return self._score(state, posterior_mean_variance(estimate, variance, self.constellation)[0], decide=estimate)
+        return self._score_symbols(state, posterior_mean_variance(estimate, variance, self.constellation)[0], decide=estimate)
 
     def render(self, state: DetectionState, action: Action | None = None) -> Image:
         """See `Task.render`: sent points and the estimates of every user."""
@@ -214,7 +216,7 @@ class Detection(Task):
         }
         return {field.name: known[field.name] for field in self.observation_fields}
 
-    def _score(self, state: DetectionState, symbols: Tensor, decide: Tensor | None = None) -> dict[str, Tensor]:
+    def _score_symbols(self, state: DetectionState, symbols: Tensor, decide: Tensor | None = None) -> dict[str, Tensor]:
         """NMSE and SER of estimates over the users that take part; decisions are made on ``decide`` where that differs."""
         present = state.present[:, None]
         sent = self.constellation[state.sent]

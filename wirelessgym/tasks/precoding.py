@@ -21,7 +21,7 @@ from wirelessgym.channel import Channel, Rays
 from wirelessgym.channel.randomness import complex_normal, generators
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.metrics import Metric, energy, from_decibels, user_rates
-from wirelessgym.task import State, Step, Task
+from wirelessgym.task import State, Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
 from wirelessgym.tasks._episodes import draw_csi_noise_power, draw_episodes, draw_noise_power
 
@@ -131,20 +131,22 @@ class Precoding(Task):
         )
         return state, self._observe(state)
 
-    def step(self, state: PrecodingState, action: Action) -> tuple[PrecodingState, Step]:
-        """See `Task.step`. A precoder above the power budget is scaled down to it, and ``power_scale`` tells by how much."""
+    def score(self, state: PrecodingState, action: Action) -> dict[str, Tensor]:
+        """See `Task.score`. A precoder above the power budget is scaled down to it, and ``power_scale`` tells by how much."""
         checked = self.check_action(action, len(state.seed))
         w, scale = self._within_budget(self._precoder(state, checked) * state.present[..., None])
         rate = user_rates(state.h, w, state.noise_power)
-        sum_rate = rate.sum(-1)
-        metrics = {
-            "sum_rate": sum_rate,
+        return {
+            "sum_rate": rate.sum(-1),
             "user_rate": rate.masked_fill(~state.present, math.nan),
             "min_rate": rate.masked_fill(~state.present, math.inf).amin(-1),
             "power_scale": scale,
         }
+
+    def advance(self, state: PrecodingState) -> tuple[PrecodingState, Obs]:
+        """See `Task.advance`: one slot."""
         state = self._measured(replace(state, time_step=state.time_step + 1))
-        return state, Step(self._observe(state), sum_rate, torch.zeros_like(state.present[:, 0]), metrics)
+        return state, self._observe(state)
 
     def bound_metrics(self, state: PrecodingState) -> dict[str, Tensor]:
         """Sum capacity of the true channel (dirty-paper coding): no precoder exceeds it."""
