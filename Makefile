@@ -77,7 +77,7 @@ lock:
 	build/lock/bin/pip install --quiet $$(grep '^torch==' requirements.lock)
 	build/lock/bin/pip install --quiet '.[dev]'
 	{ grep '^#' requirements.lock; build/lock/bin/pip freeze --all \
-		| grep -vE '^(pip|wheel|wirelessgym)( @|==)' | sed 's/+[a-z0-9.]*$$//'; } > build/requirements.lock
+		| grep -vE '^(pip|wheel|wirelessgym|triton|nvidia-.*|cuda-.*)( @|==)' | sed 's/+[a-z0-9.]*$$//'; } > build/requirements.lock
 	mv build/requirements.lock requirements.lock
 	rm -r build/lock
 

@@ -37,7 +37,7 @@ class Env(gymnasium.Env[dict[str, Array], Any]):
         ValueError: for another render mode.
     """
 
-    metadata: dict[str, Any] = dict(RENDERING)
+    metadata: dict[str, Any] = RENDERING
 
     def __init__(self, task: Task, render_mode: str | None = None) -> None:
         self._batch = VectorEnv(task, 1, AutoresetMode.DISABLED, render_mode)

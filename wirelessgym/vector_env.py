@@ -17,7 +17,6 @@ from gymnasium import logger
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
-from torch import Tensor
 
 from wirelessgym.fields import Action
 from wirelessgym.pool import EpisodePool
@@ -138,7 +137,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
         with torch.no_grad():
             state, step = self.task.step(self._state, action)
         obs = obs_to_numpy(step.obs, state)
-        metrics = {key: as_numpy(_defined(value)) for key, value in step.metrics.items()}
+        metrics = {key: _defined(as_numpy(value)) for key, value in step.metrics.items()}
         # Copies: tasks may report the reward among the metrics, and return one tensor of False for ever.
         reward, terminated = step.reward.numpy().copy(), step.terminated.numpy().copy()
         truncated = (state.time_step >= self.task.horizon).numpy() & ~terminated
@@ -203,9 +202,10 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     return chosen
 
 
-def _defined(metric: Tensor) -> Tensor:
+def _defined(metric: Array) -> Array:
     """Zero where a metric has no value, such as the rate of an absent user: NaN does not even equal itself."""
-    return torch.where(metric.isnan(), 0.0, metric) if metric.is_floating_point() else metric
+    missing = np.isnan(metric)
+    return np.where(missing, metric.dtype.type(0), metric) if missing.any() else metric
 
 
 def _replaced(values: Array, rows: Array, new: Array) -> Array:
