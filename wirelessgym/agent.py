@@ -105,28 +105,32 @@ class ModuleAgent(Agent):
 
 @dataclass
 class StableBaselinesAgent(Agent):
-    """Wraps a Stable-Baselines3 model trained on the Gymnasium view (float32 with a trailing (re, im) axis)."""
+    """Wraps the policy of a Stable-Baselines3 model trained on the Gymnasium view (float32 with a trailing (re, im) axis).
 
-    model: Any
+    The policy alone: a model also holds its environment, schedules and callbacks, which other processes can't be sent.
+    """
+
+    policy: Any
+    title: str
 
     def act(self, task: Task, obs: Obs) -> Action:
         """Predict deterministically."""
         # Shaped as in training: entries that were scalars may have got an axis of one.
-        spaces = self.model.observation_space.spaces
+        spaces = self.policy.observation_space.spaces
         arrays = {key: to_real(obs[key]).numpy().reshape(-1, *space.shape) for key, space in spaces.items()}
-        action, _ = self.model.predict(arrays, deterministic=True)
+        action, _ = self.policy.predict(arrays, deterministic=True)
         (field,) = task.action_fields
         return to_complex(torch.as_tensor(np.asarray(action)), field)
 
     @property
     def name(self) -> str:
         """The algorithm's class."""
-        return type(self.model).__name__
+        return self.title
 
     @property
     def num_parameters(self) -> int:
         """Trainable parameters of the policy."""
-        return sum(p.numel() for p in self.model.policy.parameters() if p.requires_grad)
+        return sum(p.numel() for p in self.policy.parameters() if p.requires_grad)
 
 
 def numpy_agent(function: Callable[[dict[str, np.ndarray[Any, Any]]], Any], name: str | None = None) -> Agent:
@@ -150,8 +154,9 @@ def as_agent(thing: object) -> Agent:
         return thing()
     if isinstance(thing, torch.nn.Module):
         return ModuleAgent(thing)
-    if callable(getattr(thing, "predict", None)) and getattr(thing, "policy", None) is not None:
-        return StableBaselinesAgent(thing)
+    policy = getattr(thing, "policy", None)
+    if policy is not None and callable(getattr(thing, "predict", None)):
+        return StableBaselinesAgent(policy, type(thing).__name__)
     if callable(thing):
         return CallableAgent(thing, getattr(thing, "__name__", type(thing).__name__))
     raise TypeError(

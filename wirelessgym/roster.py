@@ -165,7 +165,7 @@ def _inner(agent: Agent) -> object:
         case ModuleAgent():
             return agent.module
         case StableBaselinesAgent():
-            return agent.model
+            return agent.policy
         case _:
             return agent
 
