@@ -95,9 +95,7 @@ def lagged_products(series: Tensor) -> Tensor:
     return (series @ series.mH).mT
 
 
-def ar_coefficients(
-    products: Tensor, order: int, loading: Tensor | float = 0.0, *, last_window: bool = False
-) -> Tensor:
+def ar_coefficients(products: Tensor, order: int, loading: Tensor | float = 0.0, *, last_window: bool = False) -> Tensor:
     """Fit an autoregression by regularised least squares (the covariance method).
 
     Minimises ``sum_t |x_t - sum_i a_i x_{t-order+i}|^2 + loading |a|^2`` over all slots t with ``order`` slots before

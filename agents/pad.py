@@ -87,6 +87,4 @@ def strongest(energies: Tensor, share: float) -> Tensor:
     """Mark the fewest entries that hold ``share`` of the sum; shape (batch, bins), bool."""
     ordered, order = energies.sort(dim=-1, descending=True)
     before = ordered.cumsum(-1) - ordered
-    return torch.zeros_like(energies, dtype=torch.bool).scatter(
-        -1, order, before < share * energies.sum(-1, keepdim=True)
-    )
+    return torch.zeros_like(energies, dtype=torch.bool).scatter(-1, order, before < share * energies.sum(-1, keepdim=True))

@@ -38,9 +38,7 @@ class Random(Agent):
     def act(self, task: Task, obs: Obs) -> Action:
         """Return an action of the task's shape and dtype for each row of the observation."""
         some = next(iter(obs.values()))
-        action = {
-            entry.name: self._draw(task, entry, obs, some.shape[0]).to(some.device) for entry in task.action_fields
-        }
+        action = {entry.name: self._draw(task, entry, obs, some.shape[0]).to(some.device) for entry in task.action_fields}
         return action if len(action) > 1 else next(iter(action.values()))
 
     def _draw(self, task: Task, entry: Field, obs: Obs, batch: int) -> Tensor:

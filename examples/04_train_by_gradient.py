@@ -24,9 +24,7 @@ class StructureNet(nn.Module):
 
     def __init__(self, hidden: int = 64) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(4, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 2)
-        )
+        self.layers = nn.Sequential(nn.Linear(4, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 2))
 
     def forward(self, obs: dict[str, Tensor]) -> Tensor:
         """Precoders, shape (batch, users, antennas), complex64."""
@@ -35,9 +33,7 @@ class StructureNet(nn.Module):
         gain = csi.abs().square().sum(-1)
         snr = (obs["tx_power"] / obs["noise_power"])[:, None] * gain
         error = obs["csi_noise_power"][:, None] * csi.shape[-1] / gain
-        leakage = (
-            (gram.sum(-1) - gram.diagonal(dim1=-2, dim2=-1)) / gain * (obs["tx_power"] / obs["noise_power"])[:, None]
-        )
+        leakage = (gram.sum(-1) - gram.diagonal(dim1=-2, dim2=-1)) / gain * (obs["tx_power"] / obs["noise_power"])[:, None]
         share = gain / gain.sum(-1, keepdim=True)
         power, regularisation = self.layers(torch.stack([snr, error, leakage, share], -1).log()).softmax(1).unbind(-1)
         return structured_precoder(csi, power, regularisation, obs["noise_power"], obs["tx_power"])

@@ -67,9 +67,7 @@ def main() -> None:
         with tf.GradientTape() as tape:
             noise = obs["noise_power"] + obs["csi_noise_power"] * obs["tx_power"]
             loss = -tf.reduce_mean(sum_rate(obs["csi"], model(inputs), noise))
-        optimiser.apply_gradients(
-            zip(tape.gradient(loss, model.trainable_weights), model.trainable_weights, strict=True)
-        )
+        optimiser.apply_gradients(zip(tape.gradient(loss, model.trainable_weights), model.trainable_weights, strict=True))
     wirelessgym.compare(
         "precoding",
         agents=["rzf", "wmmse", keras_agent(model)],

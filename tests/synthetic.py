@@ -41,12 +41,8 @@ def record(agent: str = "rzf", mean: float = 20.0, half: float = 0.25, **changes
 def at_point() -> list[Record]:
     """A comparison at one point: four agents of which one failed, floor and bound."""
     latency = Latency(p50=0.00021, p95=0.00034)
-    paired = Paired(
-        reference="rzf", difference=1.31, ci95=(1.27, 1.36), p_value=1e-30, p_value_corrected=2e-30, better=True
-    )
-    worse = Paired(
-        reference="rzf", difference=-0.02, ci95=(-0.05, 0.01), p_value=0.21, p_value_corrected=0.21, better=False
-    )
+    paired = Paired(reference="rzf", difference=1.31, ci95=(1.27, 1.36), p_value=1e-30, p_value_corrected=2e-30, better=True)
+    worse = Paired(reference="rzf", difference=-0.02, ci95=(-0.05, 0.01), p_value=0.21, p_value_corrected=0.21, better=False)
     gap = Gap(mean=2.69, ci95=(2.6, 2.78))
     return [
         record("zf", 19.98, paired=worse, latency_s=latency, gap_to_bound=gap),

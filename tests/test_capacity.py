@@ -136,9 +136,7 @@ def test_structured_precoder_has_finite_gradients_beside_a_user_without_a_channe
     csi[:, 1] = 0
     csi.requires_grad_()
     shares = torch.rand(2, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5)).requires_grad_()
-    structured_precoder(csi, shares[0], shares[1], watts(0.1, 2), watts(1.0, 2)).abs().square().cumsum(
-        -1
-    ).sum().backward()
+    structured_precoder(csi, shares[0], shares[1], watts(0.1, 2), watts(1.0, 2)).abs().square().cumsum(-1).sum().backward()
     for gradient in (csi.grad, shares.grad):
         assert gradient is not None
         assert bool(torch.isfinite(torch.view_as_real(gradient) if gradient.is_complex() else gradient).all())
@@ -149,7 +147,5 @@ def test_structure_of_an_optimum_gives_the_optimum_back() -> None:
     csi = torch.tensor([[[2.0, 0, 0], [0, 1j, 0]]], dtype=torch.complex128)
     gains = csi.abs().square().sum(-1) / 0.5
     optimum = unit_rows(csi) * water_filling(gains, watts(1.0, 1)).sqrt()[..., None]
-    again = structured_precoder(
-        csi, *structure_of(csi, optimum, watts(0.5, 1), watts(1.0, 1)), watts(0.5, 1), watts(1.0, 1)
-    )
+    again = structured_precoder(csi, *structure_of(csi, optimum, watts(0.5, 1), watts(1.0, 1)), watts(0.5, 1), watts(1.0, 1))
     assert torch.allclose(again, optimum, atol=1e-12)

@@ -15,8 +15,8 @@ from toy_task import Toy, ToyState
 
 from wirelessgym.agent import Agent
 from wirelessgym.check import check_agent, check_scenario, check_task
+from wirelessgym.check.inspection import inspect_target
 from wirelessgym.fields import Action, Obs
-from wirelessgym.inspection import inspect_target
 from wirelessgym.registry import UnknownIdError, load_scenario
 from wirelessgym.task import Step, Task
 

@@ -62,17 +62,13 @@ def test_version() -> None:
 
 
 def test_module_runs_as_the_command_does() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "wirelessgym", "--version"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", "wirelessgym", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"wirelessgym {__version__}"
 
 
 def test_compare_writes_a_folder_from_which_report_makes_the_same_page_again(tmp_path: Path) -> None:
     first = tmp_path / "first"
-    text = run(
-        "compare", "precoding", "--agents", "zf,wmmse:iterations=3", *QUICK, "--out", str(first), "--title", "Mine"
-    )
+    text = run("compare", "precoding", "--agents", "zf,wmmse:iterations=3", *QUICK, "--out", str(first), "--title", "Mine")
     assert "wmmse" in text and f"Report: {first / 'report.html'}" in text
     assert {path.name for path in first.iterdir()} >= {"records", "report.html", "report.md", "results.csv"}
     assert {r.agent: r.agent_options.get("iterations") for r in read_records(first)}["wmmse"] == 3
@@ -159,9 +155,7 @@ def test_check_says_what_is_wrong_and_gives_exit_code_1(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("ending", ["npz", "h5"])
-def test_export_holds_observations_of_numbered_episodes_and_nothing_an_agent_cannot_see(
-    tmp_path: Path, ending: str
-) -> None:
+def test_export_holds_observations_of_numbered_episodes_and_nothing_an_agent_cannot_see(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"data.{ending}"
     common = ["--scenario", "rayleigh-32", "--set", "num_subcarriers=2"]
     run("export", "channel_prediction", *common, "--episodes", "3", "--seed", "5", "--out", str(path))

@@ -9,7 +9,7 @@ import pytest
 from wirelessgym import make_agent, make_task
 from wirelessgym.catalogue import catalogue
 from wirelessgym.check import check_agent, check_scenario, check_task
-from wirelessgym.findings import Finding
+from wirelessgym.check.findings import Finding
 from wirelessgym.registry import agents_for, ids
 from wirelessgym.task import Task
 

@@ -37,9 +37,7 @@ def test_missing_extra_comes_with_its_install_command(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(doctor, "version", version)
     items = named(examine())
-    assert items["tensorflow"] == Item(
-        "tensorflow", "missing", "not installed", "pip install 'wirelessgym[tensorflow]'"
-    )
+    assert items["tensorflow"] == Item("tensorflow", "missing", "not installed", "pip install 'wirelessgym[tensorflow]'")
     assert items["stable-baselines3"].remedy == "pip install 'wirelessgym[rl]'"
 
 

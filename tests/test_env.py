@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from toy_task import USERS, Toy
 
 from wirelessgym.env import Env, VectorEnv
-from wirelessgym.pool import EpisodePool
+from wirelessgym.env.pool import EpisodePool
 from wirelessgym.registry import load_scenario
 
 HORIZON = 5

@@ -7,12 +7,11 @@ import pytest
 import torch
 from noisy_number import NoisyNumber, Shrink, broken, echo, not_a_number, slow, zero_in_place
 
-from wirelessgym import runner
-from wirelessgym.evaluate import compare
+from wirelessgym.evaluate import compare, runner
+from wirelessgym.evaluate.sweep import SweepError
 from wirelessgym.record import RecordSchemaError, read_records
 from wirelessgym.registry import load_scenario
 from wirelessgym.scenario import ScenarioError
-from wirelessgym.sweep import SweepError
 
 HORIZON = 3
 

@@ -58,9 +58,7 @@ def wheel(tmp_path_factory):
 
 
 def test_the_wheel_holds_every_file_that_git_lists_and_no_other(wheel):
-    expected = {
-        str(Path(FOLDERS[path.parts[0]], *path.parts[1:])) for path in listed_by_git() if path.parts[0] in FOLDERS
-    }
+    expected = {str(Path(FOLDERS[path.parts[0]], *path.parts[1:])) for path in listed_by_git() if path.parts[0] in FOLDERS}
     names = zipfile.ZipFile(wheel).namelist()
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -131,6 +129,4 @@ def test_every_package_that_the_code_imports_is_asked_for():
             for top in {module.partition(".")[0] for module in modules}:
                 if top not in sys.stdlib_module_names | {"wirelessgym"}:
                     name = canonicalize_name(provides.get(top, top))
-                    assert name in declared, (
-                        f"{path.relative_to(ROOT)} imports {top}, which pyproject.toml doesn't name"
-                    )
+                    assert name in declared, f"{path.relative_to(ROOT)} imports {top}, which pyproject.toml doesn't name"

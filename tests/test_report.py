@@ -14,8 +14,8 @@ from synthetic import at_point, record, sweep
 from wirelessgym.doctor import BROWSERS, find_browser
 from wirelessgym.record import Value
 from wirelessgym.report import markdown_table, write_csv, write_html, write_markdown
-from wirelessgym.tables import best_agents, number, point_table, sections
-from wirelessgym.wording import commands, result
+from wirelessgym.report.tables import best_agents, number, point_table, sections
+from wirelessgym.report.wording import commands, result
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use"}
 

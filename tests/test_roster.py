@@ -5,8 +5,8 @@ import pytest
 import torch
 from noisy_number import Shrink, echo
 
+from wirelessgym.evaluate.roster import named_agent, roster
 from wirelessgym.registry import make_agent
-from wirelessgym.roster import named_agent, roster
 
 
 def one(thing, task="precoding"):
@@ -15,9 +15,7 @@ def one(thing, task="precoding"):
 
 
 def test_an_agent_is_named_by_id_with_options_or_by_module():
-    assert named_agent("wmmse:iterations=7:initialisation=mrt") == make_agent(
-        "wmmse", iterations=7, initialisation="mrt"
-    )
+    assert named_agent("wmmse:iterations=7:initialisation=mrt") == make_agent("wmmse", iterations=7, initialisation="mrt")
     assert named_agent("noisy_number:Shrink:factor=0.25") == Shrink(0.25)
     assert named_agent("noisy_number:echo").function is echo
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirelessgym.sweep import SweepError, parse_sweep
+from wirelessgym.evaluate.sweep import SweepError, parse_sweep
 
 
 @pytest.mark.parametrize(

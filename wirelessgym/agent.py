@@ -31,7 +31,7 @@ class Agent(ABC):
     def act(self, task: Task, obs: Obs) -> Action:
         """Return actions for a batch of observations (batch axis first, complex stays complex)."""
 
-    def reset(self, batch: int) -> None:
+    def reset(self, batch: int) -> None:  # noqa: B027 (most agents keep nothing to forget)
         """Forget everything; ``batch`` episodes begin."""
 
     @property
@@ -135,7 +135,7 @@ class StableBaselinesAgent(Agent):
 
 def numpy_agent(function: Callable[[dict[str, np.ndarray[Any, Any]]], Any], name: str | None = None) -> Agent:
     """Wrap a function that maps numpy observations to a numpy action."""
-    return NumpyAgent(function, name or getattr(function, "__name__", "numpy function"))
+    return NumpyAgent(function, name or str(getattr(function, "__name__", "numpy function")))
 
 
 def as_agent(thing: object) -> Agent:

@@ -14,7 +14,8 @@ def to_beams(h: Tensor, rows: int, columns: int, dim: int = -1) -> Tensor:
     """Two-dimensional unitary DFT over a panel's rows and columns.
 
     Args:
-        h: complex64, with the antenna axis (index column * rows + row, all of the second polarisation after the first) at ``dim``.
+        h: complex64, with the antenna axis (index column * rows + row, the second polarisation
+            after the whole first) at ``dim``.
         rows: rows of the panel.
         columns: columns of the panel.
         dim: the antenna axis.

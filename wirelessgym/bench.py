@@ -168,7 +168,9 @@ def _lazy_step(scenario: Scenario) -> Row:
     rays, grid = reference.our_rays(), Channel(scenario, 4, 48).grid
     slot = torch.arange(batch)
     ours = seconds(lambda: synthesise(rays, grid, slot, 1), 30)
-    return Row("next slot of 8 episodes against drawing anew", f"{theirs * 1e3:.1f} ms", f"{ours * 1e3:.2f} ms", theirs / ours, 150)
+    return Row(
+        "next slot of 8 episodes against drawing anew", f"{theirs * 1e3:.1f} ms", f"{ours * 1e3:.2f} ms", theirs / ours, 150
+    )
 
 
 def _growth(scenario: Scenario) -> list[Row]:
@@ -215,7 +217,9 @@ def _view_overhead(name: str, steps: int) -> Row:
         envs.step(actions)
         bare, viewed = min(bare, middle - start), min(viewed, time.process_time() - middle)
     envs.close()
-    return Row(f"{name}: VectorEnv.step / task.step", f"{bare * 1e3:.2f} ms", f"{viewed * 1e3:.2f} ms", viewed / bare, 1.1, at_most=True)
+    return Row(
+        f"{name}: VectorEnv.step / task.step", f"{bare * 1e3:.2f} ms", f"{viewed * 1e3:.2f} ms", viewed / bare, 1.1, at_most=True
+    )
 
 
 def _reset_cost() -> Row:

@@ -107,9 +107,7 @@ def _uplink_gains(gram: Tensor, powers: Tensor, identity: Tensor) -> Tensor:
     return with_own.clamp_min(0) / (1 - powers * with_own).clamp_min(torch.finfo(powers.dtype).eps)
 
 
-def structured_precoder(
-    csi: Tensor, power: Tensor, regularisation: Tensor, noise_power: Tensor, tx_power: Tensor
-) -> Tensor:
+def structured_precoder(csi: Tensor, power: Tensor, regularisation: Tensor, noise_power: Tensor, tx_power: Tensor) -> Tensor:
     """The precoder ``w_k = sqrt(p_k) u_k``, ``u_k`` along ``(I + sum_i lambda_i h_i h_i^H / noise_power)^-1 h_k``.
 
     Two numbers per user replace a precoding vector without loss: every precoder that maximises a function of the

@@ -21,7 +21,7 @@ from wirelessgym import __version__
 from wirelessgym.registry import UnknownIdError
 
 if TYPE_CHECKING:
-    from wirelessgym.findings import Finding
+    from wirelessgym.check.findings import Finding
 
 P = ParamSpec("P")
 
@@ -86,9 +86,7 @@ def _options(
 @app.command("list", epilog="Example:  [bold]wirelessgym list agents --task precoding[/]")
 @_reports_errors
 def list_(
-    kind: Annotated[
-        Literal["tasks", "scenarios", "agents"] | None, typer.Argument(help="One kind; default: all.")
-    ] = None,
+    kind: Annotated[Literal["tasks", "scenarios", "agents"] | None, typer.Argument(help="One kind; default: all.")] = None,
     task: Annotated[str | None, typer.Option(help="Only agents that do this task.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -120,18 +118,14 @@ def compare(
     task: Annotated[str, typer.Argument(help="Task id.")],
     agents: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Agents with commas between; options as id:option=value, your own as module:name. Default: all."
-        ),
+        typer.Option(help="Agents with commas between; options as id:option=value, your own as module:name. Default: all."),
     ] = None,
     scenario: Annotated[
         list[str] | None, typer.Option(help="Scenario ids or TOML files with commas between; default: the task's own.")
     ] = None,
     episodes: Annotated[int, typer.Option(help="Episodes for each agent at each point.")] = 256,
     seed: Seed = 7,
-    reference: Annotated[
-        str | None, typer.Option(help="Agent that differences are taken to; default: the first.")
-    ] = None,
+    reference: Annotated[str | None, typer.Option(help="Agent that differences are taken to; default: the first.")] = None,
     sweep: Annotated[
         str | None, typer.Option(metavar="FIELD=START:STOP:STEP", help="Swept field; also FIELD=VALUE,VALUE.")
     ] = None,
@@ -203,7 +197,7 @@ def check(
     settings: Settings = None,
 ) -> None:
     """Run the public contract on an agent, a task or a scenario, and say what is wrong."""
-    from wirelessgym.inspection import inspect_target
+    from wirelessgym.check.inspection import inspect_target
 
     _allow_modules_here()
     problems = 0

@@ -37,12 +37,8 @@ class Part:
 PARTS = (
     Part("precoding", "uma-hard-16", "snr_db=0:20:5", "rzf", 128, {"horizon": 2}),
     # QPSK keeps maximum likelihood affordable: 4^6 hypotheses for six users.
-    Part(
-        "detection", "uma-nlos-16", "snr_db=-6:6:3", "lmmse", 256, {"num_users": 6, "modulation": "qpsk", "horizon": 1}
-    ),
-    Part(
-        "channel_prediction", "uma-nlos-32", "speed_kmh=10,30,60,100", "hold", 64, {"num_subcarriers": 24, "horizon": 2}
-    ),
+    Part("detection", "uma-nlos-16", "snr_db=-6:6:3", "lmmse", 256, {"num_users": 6, "modulation": "qpsk", "horizon": 1}),
+    Part("channel_prediction", "uma-nlos-32", "speed_kmh=10,30,60,100", "hold", 64, {"num_subcarriers": 24, "horizon": 2}),
 )
 
 

@@ -81,9 +81,7 @@ def _installed(package: str) -> str:
 
 def _python() -> Item:
     fine = sys.version_info >= (3, 11)
-    return Item(
-        "python", "ok" if fine else "broken", platform.python_version(), "" if fine else "needs 3.11 or newer", True
-    )
+    return Item("python", "ok" if fine else "broken", platform.python_version(), "" if fine else "needs 3.11 or newer", True)
 
 
 def _torch() -> str:

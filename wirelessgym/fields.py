@@ -61,9 +61,7 @@ class Field:
         if not isinstance(value, Tensor):
             raise TypeError(f"{self.name}: expected a tensor of shape {(batch, *self.shape)}, got {type(value).__name__}")
         if tuple(value.shape) != (batch, *self.shape):
-            raise ValueError(
-                f"{self.name}: expected shape {(batch, *self.shape)} (batch first), got {tuple(value.shape)}"
-            )
+            raise ValueError(f"{self.name}: expected shape {(batch, *self.shape)} (batch first), got {tuple(value.shape)}")
         if value.dtype != self.torch_dtype:
             if not torch.can_cast(value.dtype, self.torch_dtype):
                 raise TypeError(f"{self.name}: expected dtype {self.dtype}, got {str(value.dtype).removeprefix('torch.')}")

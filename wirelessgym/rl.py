@@ -11,7 +11,7 @@ from gymnasium.spaces.utils import flatten_space
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector import VectorEnv as GymnasiumVectorEnv
 
-from wirelessgym.spaces import Array
+from wirelessgym.env.spaces import Array
 
 try:
     from stable_baselines3.common.vec_env import VecEnv
@@ -84,9 +84,7 @@ class StableBaselinesVecEnv(VecEnv):  # type: ignore[misc]  # the package ships 
         Raises:
             NotImplementedError: always.
         """
-        raise NotImplementedError(
-            f"rows of a batched environment share {attr_name!r}; set it on the environment itself"
-        )
+        raise NotImplementedError(f"rows of a batched environment share {attr_name!r}; set it on the environment itself")
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
         """Rows have no methods of their own, so calling one is refused.
@@ -108,11 +106,7 @@ def _space_with_axis(space: Any) -> Any:
 
 
 def _batch_with_axis(obs: Any) -> Any:
-    return (
-        {key: value[:, None] if value.ndim == 1 else value for key, value in obs.items()}
-        if isinstance(obs, dict)
-        else obs
-    )
+    return {key: value[:, None] if value.ndim == 1 else value for key, value in obs.items()} if isinstance(obs, dict) else obs
 
 
 def _row_with_axis(obs: Any) -> Any:

@@ -26,14 +26,13 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _span(low: float, high: float, kind: type) -> Any:
+def _span(low: float, high: float, kind: Any) -> Any:
     """A number or a (low, high) range, both within [low, high]."""
     number = Annotated[kind, Field(ge=low, le=high)]
     return Annotated[number | tuple[number, number], BeforeValidator(_tuple), AfterValidator(_ordered)]
 
 
 FloatSpan: TypeAlias = float | tuple[float, float]
-IntSpan: TypeAlias = int | tuple[int, int]
 Model: TypeAlias = Literal[
     "uma", "umi", "rma", "inh",
     "cdl-a", "cdl-b", "cdl-c", "cdl-d", "cdl-e",
@@ -82,7 +81,7 @@ class Scenario(_Strict):
         id: the file's name without its ending.
         description: one line for people.
         source: where the setting comes from.
-        model: channel model; 3GPP TR 38.901 system-level (uma, umi, rma, inh), clustered and tapped delay lines, or i.i.d. Rayleigh.
+        model: channel model: TR 38.901 system-level (uma, umi, rma, inh), clustered or tapped delay line, or i.i.d. Rayleigh.
         sight: line of sight for all users, for none, or drawn with TR 38.901's probability (system-level models only).
         spec_version: version of TR 38.901's parameter tables in Sionna.
         carrier_frequency_hz: carrier.
@@ -96,8 +95,8 @@ class Scenario(_Strict):
         speed_kmh: user speed, or a range from which each user's is drawn uniformly.
         path_loss: whether path loss scales the channel.
         shadowing: whether shadow fading does.
-        normalisation: ``"user"``: every user's mean power per antenna is 1 over the slots of the episode's first step; ``"sample"``:
-            the mean over users is; ``"none"``: as drawn.
+        normalisation: ``"user"``: every user's mean power per antenna is 1 over the slots of the episode's first step;
+            ``"sample"``: the mean over users is; ``"none"``: as drawn.
         tx_power_dbw: transmit power budget of the downlink.
         snr_db: E||Hx||^2 / E||n||^2 per receive antenna, or a range from which each episode draws.
         noise_power_dbw: fixes the noise power instead; ``snr_db`` is then not used.
@@ -132,9 +131,7 @@ class Scenario(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.model in ("rayleigh",) and (self.path_loss or self.shadowing):
-            raise ValueError("path_loss and shadowing need a system-level model (uma, umi, rma, inh)")
-        if self.model[:3] in ("cdl", "tdl") and (self.path_loss or self.shadowing):
+        if self.model not in ("uma", "umi", "rma", "inh") and (self.path_loss or self.shadowing):
             raise ValueError("path_loss and shadowing need a system-level model (uma, umi, rma, inh)")
         return self
 
@@ -226,13 +223,16 @@ def validated(data: Mapping[str, Any], name: str) -> Scenario:
         raise ScenarioError(f"scenario {name}: " + "; ".join(lines)) from None
 
 
+_NESTED: dict[str, type[BaseModel]] = {"panel": Panel, "drop": Drop}
+
+
 def _complaint(problem: Any) -> str:
     # Unions add a branch name such as "constrained-int" to the location: keep the real keys only.
     names = [str(part) for part in problem["loc"]]
     keys = [part for part in names if part.isidentifier() and part not in ("int", "float", "tuple")]
     key = ".".join(keys)
     if problem["type"] == "extra_forbidden":
-        owner: type[BaseModel] = {"panel": Panel, "drop": Drop}.get(keys[0], Scenario) if len(keys) > 1 else Scenario
+        owner = _NESTED.get(keys[0], Scenario) if len(keys) > 1 else Scenario
         known = list(owner.model_fields)
         close = difflib.get_close_matches(keys[-1], known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"

@@ -1,8 +1,8 @@
 """The task protocol: one physical-layer problem as pure, batched torch functions.
 
-A task holds no episode. ``reset`` draws episodes, ``score`` rates an action, ``advance`` moves time on, and ``step`` does both;
-they return the next state instead of changing one. Episode n of seed s is a pure function of (task, scenario, s, n): it doesn't depend on the batch it is
-drawn in, on what ran before, or on the agent's actions.
+A task holds no episode. ``reset`` draws episodes, ``score`` rates an action, ``advance`` moves time on by returning the next
+state, and ``step`` does both. Episode n of seed s is a pure function of (task, scenario, s, n): it doesn't depend on the batch
+it is drawn in, on what ran before, or on the agent's actions.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Task(ABC):
         return torch.zeros_like(state.episode, dtype=torch.bool)
 
     def step(self, state: Any, action: Action) -> tuple[Any, Step]:
-        """Score ``action`` at ``state`` and move on; raises what `score` raises. The reward is the headline metric, more is better."""
+        """Score ``action`` at ``state`` and move on; raises what `score` raises. Reward: the headline metric, more is better."""
         metrics = self.score(state, action)
         headline = metrics[self.headline.name]
         state, obs = self.advance(state)

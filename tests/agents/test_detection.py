@@ -67,9 +67,7 @@ def test_almost_without_noise_every_symbol_and_bit_is_found(name: str, modulatio
 def test_hidden_noise_power_is_refused_where_it_is_needed(name: str) -> None:
     obs, _ = episodes(2, 2, 4, snr_db=10)
     del obs["noise_power"]
-    with pytest.raises(
-        ValueError, match=f"{name} needs the noise power: make the task with noise_power_observable=True"
-    ):
+    with pytest.raises(ValueError, match=f"{name} needs the noise power: make the task with noise_power_observable=True"):
         make_agent(name).act(detection(), obs)
 
 
@@ -147,9 +145,7 @@ def test_one_look_is_best_in_noise_and_iterating_when_it_is_quiet() -> None:
     quiet, sent_in_quiet = episodes(400, 8, 16, snr_db=12)
     soft, iterated = make_agent("lmmse_soft"), make_agent("oamp")
     assert nmse(soft.act(detection(), loud), sent_in_noise) < nmse(iterated.act(detection(), loud), sent_in_noise)
-    assert nmse(soft.act(detection(), quiet), sent_in_quiet) > 1.2 * nmse(
-        iterated.act(detection(), quiet), sent_in_quiet
-    )
+    assert nmse(soft.act(detection(), quiet), sent_in_quiet) > 1.2 * nmse(iterated.act(detection(), quiet), sent_in_quiet)
 
 
 def test_error_of_the_known_channel_counts_as_noise() -> None:

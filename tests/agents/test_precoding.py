@@ -205,14 +205,10 @@ def test_wmmse_refuses_options_out_of_range(option: dict[str, object], message: 
 @pytest.mark.parametrize("name", [*LINEAR, "robust_wmmse"])
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 2**31), angle=st.floats(0, 2 * math.pi))
-def test_rates_ignore_the_order_of_antennas_and_the_phase_of_users(
-    name: str, task: Task, seed: int, angle: float
-) -> None:
+def test_rates_ignore_the_order_of_antennas_and_the_phase_of_users(name: str, task: Task, seed: int, angle: float) -> None:
     obs = episodes(4, 3, 32, dtype=torch.complex128, seed=seed)
     shuffle = torch.randperm(32, generator=torch.Generator().manual_seed(seed))
-    turned = torch.polar(
-        torch.ones(3, 1, dtype=torch.float64), angle * torch.arange(1, 4, dtype=torch.float64)[:, None]
-    )
+    turned = torch.polar(torch.ones(3, 1, dtype=torch.float64), angle * torch.arange(1, 4, dtype=torch.float64)[:, None])
     other = obs | {"csi": obs["csi"][..., shuffle] * turned}
     agent = make_agent(name)
     rates = [user_rates(o["csi"], agent.act(task, o), o["noise_power"]) for o in (obs, other)]

@@ -14,9 +14,7 @@ def test_the_received_signal_has_the_stated_snr(normalisation):
     task = make_task("detection", scenario="uma-hard-16", snr_db=4, normalisation=normalisation, csi_snr_db=None)
     state, obs = task.reset(range(300))
     # Per receive antenna and with unit-energy symbols of all users: E |(H x)_n|^2 = sum_k |H_nk|^2.
-    torch.testing.assert_close(
-        obs["csi"].abs().square().sum(-1).mean(-1) / obs["noise_power"], torch.full((300,), 10**0.4)
-    )
+    torch.testing.assert_close(obs["csi"].abs().square().sum(-1).mean(-1) / obs["noise_power"], torch.full((300,), 10**0.4))
     noiseless = torch.einsum("bnk,bsk->bsn", state.h, task.constellation[state.sent])
     realised = (obs["received"] - noiseless).abs().square().mean((1, 2)) / obs["noise_power"]
     assert float(realised.mean()) == pytest.approx(1, abs=0.03)
@@ -24,9 +22,7 @@ def test_the_received_signal_has_the_stated_snr(normalisation):
 
 @pytest.mark.parametrize(("modulation", "levels"), [("qpsk", 2), ("16qam", 4), ("64qam", 8)])
 def test_single_user_symbol_errors_are_those_of_awgn(modulation, levels):
-    task = make_task(
-        "detection", scenario="rayleigh-32", num_users=1, snr_db=0, modulation=modulation, num_slots=20, horizon=1
-    )
+    task = make_task("detection", scenario="rayleigh-32", num_users=1, snr_db=0, modulation=modulation, num_slots=20, horizon=1)
     state, obs = task.reset(range(2000))
     _, step = task.step(state, make_agent("zf").act(task, obs))
     snr = obs["csi"].abs().square().sum((-1, -2)) / obs["noise_power"]

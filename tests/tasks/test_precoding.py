@@ -32,12 +32,10 @@ def test_zero_forcing_rate_is_the_closed_form():
 
 
 def test_ergodic_rate_of_one_rayleigh_antenna_is_the_exponential_integral():
-    # E log2(1 + snr |h|^2) = e^{1/snr} E_1(1/snr) / ln 2 (Alouini and Goldsmith, IEEE Trans. Veh. Technol. 48(4), 1999, eq. (34)).
+    # E log2(1 + snr |h|^2) = e^{1/snr} E_1(1/snr) / ln 2 (Alouini, Goldsmith, IEEE Trans. Veh. Technol. 48(4), 1999, eq. (34)).
     from scipy.special import exp1
 
-    task = make_task(
-        "precoding", scenario="rayleigh-32", panel={"rows": 1, "columns": 1}, num_users=1, noise_power_dbw=-10
-    )
+    task = make_task("precoding", scenario="rayleigh-32", panel={"rows": 1, "columns": 1}, num_users=1, noise_power_dbw=-10)
     state, obs = task.reset(range(20_000), seed=0)
     _, step = task.step(state, make_agent("mrt").act(task, obs))
     expected = math.exp(0.1) * exp1(0.1) / math.log(2)
@@ -49,9 +47,7 @@ def test_a_precoder_above_the_budget_is_scaled_down_and_reported():
     _, state, _, step = first_step(lambda obs: 5 * obs["csi"])
     norm = energy(5 * state.csi).rsqrt()
     torch.testing.assert_close(step.metrics["power_scale"], norm)
-    torch.testing.assert_close(
-        step.reward, user_rates(state.h, 5 * norm[:, None, None] * state.csi, state.noise_power).sum(-1)
-    )
+    torch.testing.assert_close(step.reward, user_rates(state.h, 5 * norm[:, None, None] * state.csi, state.noise_power).sum(-1))
 
 
 def test_a_precoder_within_the_budget_is_left_alone():
@@ -62,7 +58,7 @@ def test_a_precoder_within_the_budget_is_left_alone():
 @pytest.mark.parametrize("normalisation", ["user", "sample", "none"])
 def test_isotropic_signals_are_received_at_the_stated_snr(normalisation):
     task = make_task("precoding", scenario="uma-hard-16", normalisation=normalisation, snr_db=7, tx_power_dbw=3, csi_snr_db=None)
-    state, obs = task.reset(range(16), seed=0)
+    _, obs = task.reset(range(16), seed=0)
     # E |h_k^H x|^2 for x of covariance P / N I, averaged over users, over the noise power.
     received = task.tx_power * obs["csi"].abs().square().mean((-1, -2))
     torch.testing.assert_close(received / obs["noise_power"], torch.full((16,), 10**0.7))

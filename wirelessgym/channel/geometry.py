@@ -49,7 +49,9 @@ def element_amplitude(local: Tensor, element: str) -> Tensor:
         return torch.ones_like(local[..., 0])
     zenith_deg = torch.rad2deg(torch.acos(local[..., 2].clamp(-1, 1)))
     # The pattern is even in azimuth, so its cosine is enough.
-    azimuth_deg = torch.rad2deg(torch.acos((local[..., 0] * local[..., :2].square().sum(-1).clamp_min(1e-30).rsqrt()).clamp(-1, 1)))
+    azimuth_deg = torch.rad2deg(
+        torch.acos((local[..., 0] * local[..., :2].square().sum(-1).clamp_min(1e-30).rsqrt()).clamp(-1, 1))
+    )
     vertical_db = (12 * ((zenith_deg - 90) / 65).square()).clamp_max(30)
     horizontal_db = (12 * (azimuth_deg / 65).square()).clamp_max(30)
     gain_db = 8 - (vertical_db + horizontal_db).clamp_max(30)

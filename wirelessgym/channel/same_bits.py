@@ -1,7 +1,7 @@
 """Elementwise functions whose last bit doesn't depend on where an element stands in its tensor.
 
-On a CPU torch runs most of a tensor through vector instructions and the last few elements through scalar ones. For a few functions
-(pow, atan2) the two differ in the last bit, so a row's value would depend on how many rows are drawn with it.
+On a CPU torch runs most of a tensor through vector instructions and the last few elements through scalar ones. For a few
+functions (pow, atan2) the two differ in the last bit, so a row's value would depend on how many rows are drawn with it.
 """
 
 from __future__ import annotations

@@ -133,9 +133,7 @@ def system_level_model(scenario: Scenario, precision: str = "single") -> Any:
 
 def place_users(model: Any, scenario: Scenario, num_users: int, rows: Sequence[torch.Generator]) -> None:
     """Drop users and draw the large-scale parameters of a batch; call within `episode_randomness`."""
-    topology = (
-        _office(scenario, num_users, rows) if scenario.model == "inh" else _sector(scenario, num_users, len(rows))
-    )
+    topology = _office(scenario, num_users, rows) if scenario.model == "inh" else _sector(scenario, num_users, len(rows))
     sight = {"los": True, "nlos": False, "mixed": "random"}[scenario.sight]
     model.reset_topology()
     model.set_topology(*topology, los=sight)
@@ -167,7 +165,9 @@ def _office(scenario: Scenario, num_users: int, rows: Sequence[torch.Generator])
     drop, batch = scenario.drop, len(rows)
     bs_height, ut_height = drop.bs_height_m or 3.0, drop.ut_height_m or 1.0
     place = uniform((num_users, 2), rows)
-    users = torch.cat([place * torch.tensor([50.0, 120.0]) - torch.tensor([0.0, 60.0]), torch.full((batch, num_users, 1), ut_height)], -1)
+    users = torch.cat(
+        [place * torch.tensor([50.0, 120.0]) - torch.tensor([0.0, 60.0]), torch.full((batch, num_users, 1), ut_height)], -1
+    )
     speed = uniform((num_users,), rows, *scenario.speed_mps)
     heading = uniform((num_users,), rows, 0.0, 2 * math.pi)
     velocity = torch.stack((speed * heading.cos(), speed * heading.sin(), torch.zeros_like(speed)), -1)
@@ -259,7 +259,7 @@ def draw_cdl(model: Any, num_users: int, rows: Sequence[torch.Generator], bearin
         los = LineOfSight(
             present=torch.ones(shape, dtype=torch.bool),
             k_factor=model._k_factor.expand(shape),
-            angles=tuple(a.expand(shape) for a in angles),  # type: ignore[arg-type]
+            angles=tuple(a.expand(shape) for a in angles),
             distance_m=torch.zeros(shape, dtype=torch.float64),
         )
     return Clusters(

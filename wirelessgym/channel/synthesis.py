@@ -84,9 +84,9 @@ def synthesise(rays: Rays, grid: Grid, start_slot: Tensor, num_slots: int) -> Te
         num_slots: number of slots.
 
     Returns:
-        Shape (batch, users, num_slots, ports * columns * rows, subcarriers), complex64. A row's values don't depend on the others.
+        Shape (batch, users, num_slots, ports * columns * rows, subcarriers), complex64. No row depends on the others.
     """
-    batch, users, ports, _, num_rays = rays.gain.shape
+    batch, users, ports = rays.gain.shape[:3]
     samples = num_slots * ports * grid.columns * grid.rows
     h = torch.empty(batch * users, samples, grid.num_subcarriers, dtype=torch.complex64, device=rays.gain.device)
     links = Rays(*(x.flatten(0, 1) for x in (rays.gain, rays.horizontal, rays.vertical, rays.doppler_hz, rays.delay_s)))
@@ -94,11 +94,12 @@ def synthesise(rays: Rays, grid: Grid, start_slot: Tensor, num_slots: int) -> Te
     # Exponentials are cheapest for many links at once, products for as many as stay in the cache.
     for first in range(0, batch * users, _LINKS):
         part = slice(first, first + _LINKS)
-        exponentials = _exponentials(links.rows(part), grid, start_s[part], num_slots)
+        moving, across, down, tones = _exponentials(links.rows(part), grid, start_s[part], num_slots)
         step = max(1, _SAMPLES // samples)
         for inner in range(0, len(h[part]), step):
             piece = slice(inner, inner + step)
-            _products(*(x[..., piece, :, :] for x in exponentials), out=h[part][piece])
+            cut = (..., piece, slice(None), slice(None))
+            _products(moving[cut], across[cut], down[cut], tones[cut], out=h[part][piece])
     return h.view(batch, users, num_slots, -1, grid.num_subcarriers)
 
 
@@ -115,7 +116,7 @@ def _exponentials(links: Rays, grid: Grid, start_s: Tensor, num_slots: int) -> t
     columns, rows = grid.columns, grid.rows
     horizontal, vertical, doppler_hz, gain = links.horizontal, links.vertical, links.doppler_hz, links.gain.movedim(1, 0)
     if links.num_split:
-        group, masks = _sub_cluster_groups(*gain.shape[-2:], gain.device)
+        group, masks = _sub_cluster_groups(gain.shape[-2], gain.shape[-1], gain.device)
         horizontal, vertical, doppler_hz = horizontal[:, group], vertical[:, group], doppler_hz[:, group]
         gain = gain[:, :, group] * masks
     shape = horizontal.shape
@@ -145,13 +146,12 @@ def _sub_cluster_groups(num_clusters: int, num_rays: int, device: torch.device) 
 
 def _products(moving: Tensor, across: Tensor, down: Tensor, tones: Tensor, out: Tensor) -> None:
     """Sum rays into groups and groups into subcarriers: ``out`` (links, slots * antennas, subcarriers)."""
-    slots, ports, count, groups, num_rays = moving.shape
-    columns, rows = len(across), len(down)
+    slots, ports, count, groups, _ = moving.shape
 
     def matrices(x: Tensor) -> Tensor:  # (n, links, groups, rays) as one (n, rays) matrix per link and group, without a copy
         return x.flatten(-3, -2).movedim(-2, 0) if x.ndim == 4 else x
 
-    if slots * ports < rows:  # cheaper to fold the columns into the left factor than into the right one
+    if slots * ports < len(down):  # cheaper to fold the columns into the left factor than into the right one
         left, right = moving.unsqueeze(2) * across, down
     else:
         left, right = moving, across.unsqueeze(1) * down

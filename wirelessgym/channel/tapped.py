@@ -56,7 +56,9 @@ def draw_tdl(model: Any, scenario: Scenario, num_users: int, rows: Sequence[torc
     gain = torch.polar((power / sinusoids).sqrt()[:, None].expand_as(phase), phase)
     shift_hz = doppler_hz * angle.double().cos()
     if model.los:
-        direct = torch.polar(model.mean_power_los.sqrt().expand(len(rows), num_users), uniform((num_users,), rows, -math.pi, math.pi))
+        direct = torch.polar(
+            model.mean_power_los.sqrt().expand(len(rows), num_users), uniform((num_users,), rows, -math.pi, math.pi)
+        )
         extra = gain.new_zeros(len(rows), num_users, antennas, taps, 1)
         extra[..., 0, 0] = direct[..., None]
         gain = torch.cat([gain, extra], -1)

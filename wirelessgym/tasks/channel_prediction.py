@@ -1,7 +1,7 @@
 """Channel prediction: from noisy past slots of a moving user's channel to its next slots.
 
-Each step shows the last slots over all antennas and subcarriers and asks for the next ones, then time moves on by as many slots as
-were asked for. Setting: Zheng and Dai, arXiv 2412.20772, section II-B; Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2), 2024.
+Each step shows the last slots over all antennas and subcarriers and asks for the next ones, then time moves on by as many slots
+as were asked for. Setting: Zheng and Dai, arXiv 2412.20772, section II-B; Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2), 2024.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class ChannelPrediction(Task):
         noise_power_observable: whether the agent is told the noise power.
         steering_snr_db: SNR per antenna at which ``spectral_efficiency`` is measured.
         noisy_targets: compare with noisy instead of true future slots, as LLM4CP's code does; only for comparison with it.
-        released_noise_scaling: divide the noise power by 2 ``num_past``, as the code released with arXiv 2412.20772 does, so that the
-            true SNR is 10 log10(2 num_past) dB above the nominal one; only for comparison with it.
+        released_noise_scaling: divide the noise power by 2 ``num_past``, as the code released with arXiv 2412.20772 does, so that
+            the true SNR is 10 log10(2 num_past) dB above the nominal one; only for comparison with it.
     """
 
     num_past: int = 16
@@ -157,7 +157,7 @@ class ChannelPrediction(Task):
         return state, self._observe(state)
 
     def bound_metrics(self, state: PredictionState) -> dict[str, Tensor]:
-        """Expected error of the linear estimator that knows every ray's angle, delay, Doppler shift and power: none does better."""
+        """Expected error of the linear estimator that knows every ray's angles, delay, Doppler shift and power."""
         grid, rays = self.channel.grid, state.rays
         power = rays.gain[:, 0].abs().square()
         ports = power.shape[1]
@@ -200,9 +200,7 @@ class ChannelPrediction(Task):
         if action is not None:
             future = (action["future"] if isinstance(action, dict) else action)[0, :, 0].detach()
         peak = float(true.abs().max())
-        for axis, (title, values) in zip(
-            axes, {"true": true, "predicted": future, "error": future - true}.items(), strict=True
-        ):
+        for axis, (title, values) in zip(axes, {"true": true, "predicted": future, "error": future - true}.items(), strict=True):
             image = axis.imshow(values.abs().mT.numpy(), aspect="auto", origin="lower", vmin=0, vmax=peak)
             axis.set(title=f"{title} |h|", xlabel="future slot", ylabel="subcarrier")
         figure.colorbar(image, ax=axes)

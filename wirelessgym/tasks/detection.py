@@ -1,7 +1,7 @@
 """Uplink signal detection: several users send QAM symbols at once, the base station tells them apart.
 
-``y = H x + n`` for a few received vectors per step, over which the channel stands still. The agent sees y and H and answers with an
-estimate of every symbol, and if the task asks for them with log-likelihood ratios of their bits. Setting: Zheng and Dai, arXiv
+``y = H x + n`` for a few received vectors per step, over which the channel stands still. The agent sees y and H and answers with
+an estimate of every symbol, and if the task asks for them with log-likelihood ratios of their bits. Setting: Zheng and Dai, arXiv
 2412.20772, section II-C.
 """
 
@@ -36,7 +36,13 @@ _METRICS = (
     Metric("nmse", "1", False, "sum |x_hat - x|^2 / sum |x|^2", _SOURCE, ratio=("squared_error", "symbol_energy")),
     Metric("ser", "1", False, "share of nearest-point decisions that are wrong", _SOURCE),
     Metric("ber", "1", False, "share of bits whose LLR has the wrong sign", "3GPP TS 38.211, section 5.1 (labels)"),
-    Metric("gmi", "bit", True, "bits per symbol - sum log2(1 + exp(-LLR of the sent bit))", "Alvarado et al., J. Lightw. Technol. 36(2), 2018"),
+    Metric(
+        "gmi",
+        "bit",
+        True,
+        "bits per symbol - sum log2(1 + exp(-LLR of the sent bit))",
+        "Alvarado et al., J. Lightw. Technol. 36(2), 2018",
+    ),
 )
 
 

@@ -54,8 +54,9 @@ class Precoding(Task):
     """Maximise the downlink sum rate.
 
     Attributes:
-        action: ``"precoder"``: one vector per user; ``"structure"``: two numbers per user, the power p and the regularisation lambda
-            of the optimal structure, from which the precoder is built on the known channel (arXiv 2412.20772, eq. (4) and (24)).
+        action: ``"precoder"``: one vector per user; ``"structure"``: two numbers per user, the power p and the regularisation
+            lambda of the optimal structure, from which the precoder is built on the known channel (arXiv 2412.20772, eqs. (4)
+            and (24)).
         csi_delay_slots: age of the known channel in slots.
     """
 
@@ -93,7 +94,9 @@ class Precoding(Task):
         """See `Task.observation_fields`."""
         users, antennas = self.scenario.max_users, self.scenario.num_antennas
         fields = [
-            Field("csi", (users, antennas), "complex64", "1", -1e6, 1e6, "channel h_k of each user, as the base station knows it"),
+            Field(
+                "csi", (users, antennas), "complex64", "1", -1e6, 1e6, "channel h_k of each user, as the base station knows it"
+            ),
             Field("noise_power", (), "float32", "W", 0.0, 1e12, "noise power at every user"),
             Field("tx_power", (), "float32", "W", 0.0, 1e12, "power budget"),
         ]
@@ -178,7 +181,9 @@ class Precoding(Task):
         beams.set(xlabel="azimuth from boresight [deg]", ylabel="beam power [dBW]", ylim=(-40, None))
         rate = user_rates(first.h, w, first.noise_power)[0]
         rates.bar(range(len(rate)), rate.numpy())
-        rates.set(xlabel="user", ylabel="rate [bit/s/Hz]", title=f"step {int(first.time_step[0])}: {float(rate.sum()):.2f} bit/s/Hz")
+        rates.set(
+            xlabel="user", ylabel="rate [bit/s/Hz]", title=f"step {int(first.time_step[0])}: {float(rate.sum()):.2f} bit/s/Hz"
+        )
         return as_image(figure)
 
     def _measured(self, state: PrecodingState) -> PrecodingState:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wirelessgym.spaces import Array
+from wirelessgym.env.spaces import Array
 
 
 def row_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wirelessgym.record import Record, Value
-from wirelessgym.tables import ABSENT, Section, arrow, best_agent, by_role, number, p_value, sections, unit_label
+from wirelessgym.report.tables import ABSENT, Section, arrow, best_agent, by_role, number, p_value, sections, unit_label
 
 
 def printed(records: Sequence[Record]) -> Iterator[Table | Text]:
@@ -62,10 +62,7 @@ def _swept(section: Section) -> Table:
     best = [best_agent(records, section.first.headline) for _, records in section.points]
     for agent in section.agents:
         found = [next((r for r in records if r.agent == agent), None) for _, records in section.points]
-        cells = [
-            _measured(record.value if record else None, agent == winner)
-            for record, winner in zip(found, best, strict=True)
-        ]
+        cells = [_measured(record.value if record else None, agent == winner) for record, winner in zip(found, best, strict=True)]
         table.add_row(Text(agent), *cells, style=_style(next(record for record in found if record)))
     return table
 

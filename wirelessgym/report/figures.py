@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from wirelessgym.record import Record, Value
-from wirelessgym.tables import Section, arrow, by_role, is_number, label, measured, unit_label
+from wirelessgym.report.tables import Section, arrow, by_role, is_number, label, measured, unit_label
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B3A8C", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
@@ -111,9 +111,7 @@ def point_figure(section: Section) -> str:
             colour = COLOURS[0] if row == 0 else INK
             axes.plot([low, high], [row, row], color=colour, linewidth=2.4, solid_capstyle="butt")
             axes.plot([value.mean or 0.0], [row], color=colour, marker="o", markersize=5.5, linestyle="")
-        near = [
-            s for s in limits if s[0].role != "floor" or _near(s[1], [value for _, value in shown if value is not s[1]])
-        ]
+        near = [s for s in limits if s[0].role != "floor" or _near(s[1], [value for _, value in shown if value is not s[1]])]
         for record, value in near:
             low, high = value.ci95 or (0.0, 0.0)
             dashes = (0, (1, 1.5)) if record.role == "floor" else (0, (5, 2))

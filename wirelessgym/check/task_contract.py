@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wirelessgym.fields import Obs, to_real
-from wirelessgym.findings import (
+from wirelessgym.check.findings import (
     Finding,
     attempt,
     collect,
@@ -23,6 +22,7 @@ from wirelessgym.findings import (
     tensors,
     watched_random_state,
 )
+from wirelessgym.fields import Obs, to_real
 from wirelessgym.task import State, Step, Task
 
 BATCH = 4

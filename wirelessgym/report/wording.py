@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from wirelessgym.record import Record
 from wirelessgym.registry import UnknownIdError, task_class
-from wirelessgym.tables import ABSENT, Section, best_agent, interval, number, p_value, unit_label
+from wirelessgym.report.tables import ABSENT, Section, best_agent, interval, number, p_value, unit_label
 
 SIGNIFICANCE = 0.05
 
@@ -135,9 +135,7 @@ def commands(records: Sequence[Record]) -> list[str]:
             words[at] = axis
         found.setdefault(tuple(words), {})[value] = None
     return [
-        shlex.join(
-            f"{word}={','.join(values)}" if before == "--sweep" else word for before, word in pairwise(("", *words))
-        )
+        shlex.join(f"{word}={','.join(values)}" if before == "--sweep" else word for before, word in pairwise(("", *words)))
         for words, values in found.items()
         if words
     ]

@@ -24,9 +24,9 @@ import joblib
 import numpy as np
 import torch
 
-from wirelessgym.play import Deadline, Outcome, bounds, play, walk
+from wirelessgym.evaluate.play import Deadline, Outcome, bounds, play, walk
+from wirelessgym.evaluate.roster import Entry, source_digest
 from wirelessgym.record import SCHEMA, versions
-from wirelessgym.roster import Entry, source_digest
 from wirelessgym.task import Task
 
 Outcomes: TypeAlias = dict[str | None, Outcome]  # by agent; None for the task's bound
@@ -198,7 +198,7 @@ def _load(path: Path) -> Outcome | None:
 def package_digest() -> str:
     """Digest of this package's code, agents included."""
     agents = importlib.util.find_spec("wirelessgym.agents")
-    folders = [Path(__file__).parent, *map(Path, (agents.submodule_search_locations or ()) if agents else ())]
+    folders = [Path(__file__).parent.parent, *map(Path, (agents.submodule_search_locations or ()) if agents else ())]
     digest = hashlib.sha256()
     for path in sorted({path for folder in folders for path in folder.rglob("*.py")}):
         digest.update(path.read_bytes())

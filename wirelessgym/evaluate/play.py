@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from wirelessgym.agent import Agent
+from wirelessgym.evaluate.statistics import Array
 from wirelessgym.fields import Action, Obs
-from wirelessgym.statistics import Array
 from wirelessgym.task import State, Task
 
 Course: TypeAlias = list[tuple[Any, Obs]]  # state and observation of every step
@@ -68,9 +68,7 @@ def walk(task: Task, state: State, obs: Obs) -> Course:
     return course
 
 
-def play(
-    task: Task, agent: Agent, course: Course, *, deadline: Deadline | None = None, timed: bool = False
-) -> Outcome:
+def play(task: Task, agent: Agent, course: Course, *, deadline: Deadline | None = None, timed: bool = False) -> Outcome:
     """Play whole episodes.
 
     Args:

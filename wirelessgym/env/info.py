@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from wirelessgym.spaces import Array
+from wirelessgym.env.spaces import Array
 
 Infos: TypeAlias = dict[str, Any]
 

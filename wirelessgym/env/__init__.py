@@ -14,11 +14,11 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
+from wirelessgym.env.info import Infos
+from wirelessgym.env.spaces import Array
+from wirelessgym.env.vector import RENDERING, VectorEnv
 from wirelessgym.scenario import Scenario
-from wirelessgym.spaces import Array
 from wirelessgym.task import Task
-from wirelessgym.vector_env import RENDERING, VectorEnv
-from wirelessgym.vector_info import Infos
 
 __all__ = ["Env", "VectorEnv", "make_env", "make_vector_env"]
 
@@ -48,9 +48,7 @@ class Env(gymnasium.Env[dict[str, Array], Any]):
         self.observation_space = self._batch.single_observation_space
         self.action_space = self._batch.single_action_space
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Array], Infos]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Array], Infos]:
         """Start episode 0 of ``seed``, or without a seed the next episode of the last one.
 
         Raises:
@@ -92,9 +90,7 @@ class Env(gymnasium.Env[dict[str, Array], Any]):
 
 
 # These two lie below the registry (layer 5), but Gymnasium's ids lead to them: they look into it when called.
-def make_env(
-    task: str, scenario: str | Path | Scenario | None = None, render_mode: str | None = None, **overrides: Any
-) -> Env:
+def make_env(task: str, scenario: str | Path | Scenario | None = None, render_mode: str | None = None, **overrides: Any) -> Env:
     """Return the `Env` behind ``gymnasium.make``; arguments as for `wirelessgym.make_task`."""
     from wirelessgym.registry import make_task
 

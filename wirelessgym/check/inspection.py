@@ -10,8 +10,8 @@ from typing import Any
 
 from wirelessgym.agent import as_agent
 from wirelessgym.check import Finding, check_agent, check_scenario, check_task
+from wirelessgym.evaluate.roster import named_agent
 from wirelessgym.registry import UnknownIdError, ids, load_scenario, make_task, task_class
-from wirelessgym.roster import named_agent
 from wirelessgym.scenario import Scenario
 from wirelessgym.task import Task
 

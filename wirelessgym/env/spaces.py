@@ -44,10 +44,7 @@ def obs_to_numpy(obs: Obs, state: Rows) -> dict[str, Array]:
     Entries that lie in ``state``'s memory are copied: what a caller does to an observation must not reach the episode.
     """
     taken = _storages(state)
-    return {
-        key: as_numpy(value.clone() if value.untyped_storage().data_ptr() in taken else value)
-        for key, value in obs.items()
-    }
+    return {key: as_numpy(value.clone() if value.untyped_storage().data_ptr() in taken else value) for key, value in obs.items()}
 
 
 def as_numpy(value: Tensor) -> Array:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from wirelessgym.agent import Agent, as_agent
-from wirelessgym.check_task import check_task
-from wirelessgym.findings import Finding, attempt, collect, disturb_random_state, rule, same, take, watched_random_state
+from wirelessgym.check.findings import Finding, attempt, collect, disturb_random_state, rule, same, take, watched_random_state
+from wirelessgym.check.task_contract import check_task
 from wirelessgym.registry import load_scenario, make_task
 from wirelessgym.scenario import Scenario, ScenarioError
 from wirelessgym.task import Task

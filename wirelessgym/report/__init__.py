@@ -13,12 +13,13 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from wirelessgym import __version__, wording
-from wirelessgym.figures import point_figure, sweep_figure
+from wirelessgym import __version__
 from wirelessgym.metrics import Metric
 from wirelessgym.record import Record
 from wirelessgym.registry import UnknownIdError, task_class
-from wirelessgym.tables import Section, Table, arrow, label, point_table, sections, sweep_table
+from wirelessgym.report import wording
+from wirelessgym.report.figures import point_figure, sweep_figure
+from wirelessgym.report.tables import Section, Table, arrow, label, point_table, sections, sweep_table
 
 CSV_COLUMNS = (
     "task", "scenario", "sweep_axis", "sweep_value", "agent", "role", "status", "seed", "episodes", "metric", "unit",
@@ -186,7 +187,7 @@ def _render(template: str, records: Sequence[Record], title: str | None, figures
 @lru_cache(maxsize=1)
 def _templates() -> Environment:
     environment = Environment(
-        loader=PackageLoader("wirelessgym", "."),
+        loader=PackageLoader("wirelessgym.report", "."),
         autoescape=lambda name: bool(name and name.endswith(".html.j2")),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from wirelessgym.evaluate.play import Outcome
+from wirelessgym.evaluate.roster import Entry
+from wirelessgym.evaluate.runner import Outcomes, task_options
+from wirelessgym.evaluate.statistics import Array, Estimate, Series, estimate, holm, paired_p_value
 from wirelessgym.metrics import Metric
-from wirelessgym.play import Outcome
 from wirelessgym.record import Gap, Latency, Paired, Record, Sweep, Value, provenance
 from wirelessgym.registry import ids, load_scenario
-from wirelessgym.roster import Entry
-from wirelessgym.runner import Outcomes, task_options
-from wirelessgym.statistics import Array, Estimate, Series, estimate, holm, paired_p_value
 from wirelessgym.task import Task
 
 
@@ -207,9 +207,7 @@ def _notes(entry: Entry, found: Mapping[str, Estimate | None], series: Mapping[s
     for name, value in found.items():
         if value is None:
             bad = int((~np.isfinite(series[name].per_episode)).sum())
-            notes.append(
-                f"{name}: no value, because it isn't finite in {bad} of {len(series[name].numerator)} episodes"
-            )
+            notes.append(f"{name}: no value, because it isn't finite in {bad} of {len(series[name].numerator)} episodes")
     if not entry.named:
         notes.append(f"{entry.name} is an object of the caller's ({entry.spec}); its command needs it under that name")
     return notes
@@ -219,9 +217,7 @@ def _shared(plan: Plan, point: Point, seconds: float, ceiling: Estimate | None) 
     """Entries that all records of a point have in common."""
     task, scenario = point.task, point.task.scenario
     known = scenario.id in ids("scenarios")
-    away = (
-        f"{scenario.id} is a scenario of the caller's; its command needs the settings that stand in scenario_settings"
-    )
+    away = f"{scenario.id} is a scenario of the caller's; its command needs the settings that stand in scenario_settings"
     return {
         "task": task.id,
         "scenario": scenario.id,

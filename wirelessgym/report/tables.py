@@ -228,9 +228,7 @@ def point_table(records: Sequence[Record]) -> Table:
     units = {name: value for record in rows for name, value in record.metrics.items()}
     columns = [Column("agent", numeric=False)]
     columns += [
-        Column(name, unit_label(units[name].unit), arrow(units[name].higher_is_better))
-        if name in units
-        else Column(name)
+        Column(name, unit_label(units[name].unit), arrow(units[name].higher_is_better)) if name in units else Column(name)
         for name in names
     ]
     reference = next((r.paired.reference for r in rows if r.paired), None)

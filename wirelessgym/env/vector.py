@@ -18,12 +18,12 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from wirelessgym.env.info import Infos, masked, with_final
+from wirelessgym.env.partial import row_seeds, rows_to_reset
+from wirelessgym.env.pool import EpisodePool
+from wirelessgym.env.spaces import Array, Space, action_space, action_to_torch, as_numpy, obs_to_numpy, observation_space
 from wirelessgym.fields import Action
-from wirelessgym.pool import EpisodePool
-from wirelessgym.spaces import Array, Space, action_space, action_to_torch, as_numpy, obs_to_numpy, observation_space
 from wirelessgym.task import State, Task
-from wirelessgym.vector_info import Infos, masked, with_final
-from wirelessgym.vector_reset import row_seeds, rows_to_reset
 
 RENDERING: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}
 

@@ -12,14 +12,14 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from wirelessgym.printed import printed
+from wirelessgym.evaluate.printed import printed
+from wirelessgym.evaluate.roster import Entry, roster, unique
+from wirelessgym.evaluate.runner import Block, Outcomes, cut, run_blocks
+from wirelessgym.evaluate.summary import Plan, Point, summarise
+from wirelessgym.evaluate.sweep import SweepError, parse_sweep
 from wirelessgym.record import Record, Sweep, read_records, write_record
 from wirelessgym.registry import agents_for, ids, make_task, task_class
-from wirelessgym.roster import Entry, roster, unique
-from wirelessgym.runner import Block, Outcomes, cut, run_blocks
 from wirelessgym.scenario import Scenario
-from wirelessgym.summary import Plan, Point, summarise
-from wirelessgym.sweep import SweepError, parse_sweep
 from wirelessgym.task import Task
 
 FALLBACKS = {"precoding": "mrt", "detection": "mf", "channel_prediction": "hold"}
