@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import wirelessgym
 from wirelessgym.capacity import structured_precoder
+from wirelessgym.checkpoint import load_checkpoint, save_checkpoint
 
 SCENARIO = "uma-hard-16"
 
@@ -64,8 +65,15 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=45)
     parser.add_argument("--batch", type=int, default=64, help="episodes drawn at once")
     parser.add_argument("--episodes", type=int, default=200, help="held-out episodes")
+    parser.add_argument("--save", help="file for the trained weights")
+    parser.add_argument("--load", help="compare these weights instead of training")
     options = parser.parse_args()
-    net = train(options.seconds, options.batch)
+    if options.load:
+        load_checkpoint(net := StructureNet(), options.load)
+    else:
+        net = train(options.seconds, options.batch)
+    if options.save:
+        print(save_checkpoint(net, options.save))
     wirelessgym.compare(
         "precoding", agents=["rzf", "wmmse", "robust_wmmse", net], scenario=SCENARIO, episodes=options.episodes, seed=7
     )
