@@ -5,6 +5,9 @@ Ottersten, IEEE Signal Process. Mag. 31(4), 2014): a power and a regularisation 
 numbers give regularised zero-forcing, which is where PPO starts. It never sees the true channels, only rewards.
 
     python examples/05_ppo_regulariser.py --seconds 240
+
+Measured on two cores after 240 s, 500 held-out episodes: 14.64 +- 0.22 bit/s/Hz, paired difference to RZF +3.64 +- 0.08, to
+robust WMMSE -0.74. The robust formula stays ahead.
 """
 
 import argparse

@@ -219,8 +219,14 @@ def validated(data: Mapping[str, Any], name: str) -> Scenario:
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
-        lines = dict.fromkeys(_complaint(problem) for problem in error.errors())
+        lines = dict.fromkeys(_complaint(problem) for problem in _telling(error.errors()))
         raise ScenarioError(f"scenario {name}: " + "; ".join(lines)) from None
+
+
+def _telling(problems: list[Any]) -> list[Any]:
+    """A field that takes a number or a range complains twice: keep the complaint about what was given."""
+    other = {"tuple_type": (int, float, str, bool), "float_type": (list, tuple), "int_type": (list, tuple)}
+    return [p for p in problems if not isinstance(p["input"], other.get(p["type"], ()))] or problems
 
 
 _NESTED: dict[str, type[BaseModel]] = {"panel": Panel, "drop": Drop}
@@ -231,14 +237,27 @@ def _complaint(problem: Any) -> str:
     names = [str(part) for part in problem["loc"]]
     keys = [part for part in names if part.isidentifier() and part not in ("int", "float", "tuple")]
     key = ".".join(keys)
+    owner = _NESTED.get(keys[0], Scenario) if len(keys) > 1 else Scenario
     if problem["type"] == "extra_forbidden":
-        owner = _NESTED.get(keys[0], Scenario) if len(keys) > 1 else Scenario
         known = list(owner.model_fields)
         close = difflib.get_close_matches(keys[-1], known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return f"unknown key {key!r}; {hint}"
     if problem["type"] == "missing":
         return f"missing key {key!r}"
-    got = json.dumps(problem["input"], default=str)
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{key or 'scenario'}: {message}, got {got}"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if not key:  # about the scenario as a whole
+        return str(message)
+    if problem["type"] in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
+        message = f"allowed is {_allowed_range(owner, keys[-1])}"
+    return f"{key}: {message}, got {json.dumps(problem['input'], default=str)}"
+
+
+def _allowed_range(owner: type[BaseModel], key: str) -> str:
+    """The bounds of a field, from its JSON schema, where they may stand in one of several alternatives."""
+    schemas = [owner.model_json_schema()["properties"][key]]
+    while not any(bound in schemas[0] for bound in ("minimum", "exclusiveMinimum")):
+        schemas = schemas[0].get("anyOf", []) + schemas[1:]
+    low, high = schemas[0].get("minimum"), schemas[0]["maximum"]
+    return f"{low} to {high}" if low is not None else f"above {schemas[0]['exclusiveMinimum']}, up to {high}"

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from finite_differences import assert_gradient_is_finite_difference, complex_pair
 
 from wirelessgym import make_agent, make_task
 
@@ -91,15 +92,7 @@ def test_the_bound_expects_the_energy_that_the_target_has():
 def test_gradients_through_step_are_finite_differences():
     task = make_task("channel_prediction", **SMALL)
     state, _ = task.reset(range(3))
-    generator = torch.Generator().manual_seed(0)
-    point, direction = torch.randn(2, 3, 4, 16, 8, dtype=torch.complex64, generator=generator)
-    action = point.clone().requires_grad_()
-    task.step(state, action)[1].reward.sum().backward()
-
-    def value(t):
-        return float(task.step(state, point + t * direction)[1].reward.double().sum())
-
-    assert float((action.grad.conj() * direction).sum().real) == pytest.approx((value(0.1) - value(-0.1)) / 0.2, rel=1e-3)
+    assert_gradient_is_finite_difference(task, state, *complex_pair(3, 4, 16, 8), 0.1, rel=1e-3)
 
 
 def test_options_out_of_range_are_refused():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from finite_differences import assert_gradient_is_finite_difference, complex_pair
 from scipy.stats import norm
 
 from wirelessgym import make_agent, make_task
@@ -79,15 +80,7 @@ def test_hidden_noise_power_is_not_observed():
 def test_gradients_through_step_are_finite_differences():
     task = make_task("detection", scenario="rayleigh-32")
     state, _ = task.reset(range(3))
-    generator = torch.Generator().manual_seed(0)
-    point, direction = torch.randn(2, 3, 6, 4, dtype=torch.complex64, generator=generator)
-    action = point.clone().requires_grad_()
-    task.step(state, action)[1].reward.sum().backward()
-
-    def value(t):
-        return float(task.step(state, point + t * direction)[1].reward.double().sum())
-
-    assert float((action.grad.conj() * direction).sum().real) == pytest.approx((value(0.1) - value(-0.1)) / 0.2, rel=1e-3)
+    assert_gradient_is_finite_difference(task, state, *complex_pair(3, 6, 4), 0.1, rel=1e-3)
 
 
 def test_options_out_of_range_are_refused():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from finite_differences import assert_gradient_is_finite_difference
 
 from wirelessgym import make_agent, make_task
 from wirelessgym.metrics import energy, user_rates
@@ -131,15 +132,7 @@ def test_gradients_through_step_are_finite_differences(options):
     generator = torch.Generator().manual_seed(0)
     point = torch.rand(3, *field.shape, dtype=field.torch_dtype, generator=generator) + 0.1
     direction = torch.rand(point.shape, dtype=point.dtype, generator=generator) - 0.5
-    action = point.clone().requires_grad_()
-    task.step(state, action)[1].reward.sum().backward()
-    slope = (action.grad.conj() * direction).sum().real
-
-    def value(t):
-        return float(task.step(state, point + t * direction)[1].reward.double().sum())
-
-    numeric = (value(1e-2) - value(-1e-2)) / 2e-2
-    assert float(slope) == pytest.approx(numeric, rel=2e-2, abs=2e-3)
+    assert_gradient_is_finite_difference(task, state, point, direction, 1e-2, rel=2e-2, abs=2e-3)
 
 
 def test_options_out_of_range_are_refused():
