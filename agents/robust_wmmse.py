@@ -43,7 +43,11 @@ class RobustWMMSE(Agent):
     tasks = ("precoding",)
 
     def act(self, task: Task, obs: Obs) -> Tensor:
-        """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``."""
+        """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
+
+        Where the task asks for the structure, return that, as `WMMSE` does; the task then builds the beams on the estimate as it
+        was observed, so that only a part of the gain is left.
+        """
         wmmse = WMMSE(iterations=self.iterations)
         if "csi_noise_power" not in obs:
             return wmmse.act(task, obs)

@@ -114,7 +114,7 @@ def test_agent_that_fails_is_reported_and_gives_exit_code_1(tmp_path: Path, monk
         (["compare", "precoding", "--agents", "nowhere:Agent"], "nowhere"),
         (["compare", "precoding", "--scenario", "uma-nlos-63"], "did you mean 'uma-nlos-64'?"),
         (["compare", "precoding", "--set", "nunm_users=3"], "did you mean 'num_users'?"),
-        (["compare", "precoding", "--set", "snr_db=500"], "less than or equal to 100"),
+        (["compare", "precoding", "--set", "snr_db=500"], "snr_db: allowed is -50 to 100, got 500"),
         (["compare", "precoding", "--set", "seed=3"], "use --seed"),
         (["compare", "precoding", "--set", "snr_db"], "expected key=value"),
         (["compare", "precoding", "--sweep", "snr_db"], "expected a sweep as"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from noisy_number import NoisyNumber, Shrink, broken, echo, not_a_number, slow, zero_in_place
 
+from wirelessgym.agent import Agent
 from wirelessgym.evaluate import compare, runner
 from wirelessgym.evaluate.sweep import SweepError
 from wirelessgym.record import RecordSchemaError, read_records
@@ -265,3 +266,22 @@ def test_a_wrong_request_is_refused_in_words(agents, options, error, message):
     with pytest.raises(error) as caught:
         run(agents, task, **options)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["reset", "score", "advance", "step", "bound", "bound_metrics", "channel", "interference_free_bound"]
+)
+def test_an_agent_cannot_draw_or_score_the_episodes_of_its_comparison(name):
+    class Cheat(Agent):
+        def act(self, task, obs):
+            return getattr(task, name)
+
+    table = compare("precoding", [Cheat()], "rayleigh-32", 4, processes=1, show=False, progress=False, horizon=1)
+    failed = next(record for record in table.records if record.agent == "Cheat")
+    assert failed.status == "failed"
+    assert f"agents see a task's settings and observations; '{name}' is out of their reach" in failed.traceback
+
+
+def test_a_sweep_of_transmit_power_needs_a_fixed_noise():
+    with pytest.raises(SweepError, match="noise follows transmit power at a given snr_db, .* set noise_power_dbw"):
+        compare("precoding", ["mrt"], "rayleigh-32", 4, sweep={"tx_power_dbw": [0, 10]}, processes=1, show=False, progress=False)

@@ -15,7 +15,6 @@ LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 IMPORT_BY_NAME = {
     "wirelessgym/__init__.py",
     "wirelessgym/doctor.py",
-    "wirelessgym/check/inspection.py",
     "wirelessgym/registry.py",
     "wirelessgym/evaluate/roster.py",
     "agents/_sionna.py",

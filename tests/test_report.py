@@ -9,13 +9,13 @@ import zlib
 from pathlib import Path
 
 import pytest
-from synthetic import at_point, record, sweep
+from synthetic import SETTINGS, at_point, record, sweep
 
 from wirelessgym.doctor import BROWSERS, find_browser
 from wirelessgym.record import Value
 from wirelessgym.report import markdown_table, write_csv, write_html, write_markdown
 from wirelessgym.report.tables import best_agents, number, point_table, sections
-from wirelessgym.report.wording import commands, result
+from wirelessgym.report.wording import commands, result, setting
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use"}
 
@@ -146,6 +146,17 @@ def test_agents_stand_best_first_and_failed_ones_last_whatever_the_order_of_the_
     for records in (at_point(), at_point()[::-1]):
         (section,) = sections(records)
         assert section.agents == ["wmmse", "rzf", "zf", "my_agent", "floor", "bound"]
+
+
+def test_setting_names_what_is_in_force_and_leaves_out_what_is_swept() -> None:
+    (point,) = sections(at_point())
+    assert setting(point) == "UMa, NLOS, 4 users, 8 × 8 antennas, SNR 10 dB, speed 10 to 100 km/h, 10 steps"
+    (swept,) = sections(sweep())
+    assert setting(swept) == "UMa, NLOS, 4 users, 8 × 8 antennas, speed 10 to 100 km/h, 10 steps"
+    fixed_noise = SETTINGS | {"noise_power_dbw": -10.0, "tx_power_dbw": 20.0, "num_users": 1, "horizon": 1}
+    (point,) = sections([record(scenario_settings=fixed_noise)])
+    assert "1 user, " in setting(point) and setting(point).endswith("1 step") and "SNR" not in setting(point)
+    assert "transmit power 20 dBW, noise power -10 dBW" in setting(point)
 
 
 def test_commands_of_one_sweep_are_told_as_one() -> None:

@@ -51,7 +51,7 @@ def test_an_assignment_needs_an_equals_sign():
     ("overrides", "message"),
     [
         ({"num_user": 3}, "scenario uma-nlos-64: unknown key 'num_user'; did you mean 'num_users'?"),
-        ({"panel.colums": 3}, "unknown key 'panel.colums'; did you mean 'columns'?"),
+        ({"panel.colums": 3}, "unknown key 'panel.colums'; did you mean 'panel.columns'?"),
         ({"num_users": 0}, "num_users: allowed is 1 to 64, got 0"),
         ({"snr_db": [0, 500]}, "snr_db: allowed is -50 to 100, got 500"),
         ({"panel": {"rows": 100}}, "panel.rows: allowed is 1 to 64, got 100"),

@@ -87,9 +87,11 @@ class ModuleAgent(Agent):
 
     def act(self, task: Task, obs: Obs) -> Action:
         """Run the module in evaluation mode, without gradients."""
+        training = self.module.training
         self.module.eval()
         with torch.no_grad():
             action: Action = self.module(obs)
+        self.module.train(training)
         return action
 
     @property
@@ -117,6 +119,11 @@ class StableBaselinesAgent(Agent):
         """Predict deterministically."""
         # Shaped as in training: entries that were scalars may have got an axis of one.
         spaces = self.policy.observation_space.spaces
+        if missing := sorted(set(spaces) - set(obs)):
+            raise ValueError(
+                f"{self.title} was trained on observations with {missing[0]!r}, this task's have {', '.join(obs)}; "
+                "act on the task and settings of its training"
+            )
         arrays = {key: to_real(obs[key]).numpy().reshape(-1, *space.shape) for key, space in spaces.items()}
         action, _ = self.policy.predict(arrays, deterministic=True)
         (field,) = task.action_fields
@@ -167,5 +174,12 @@ def as_agent(thing: object) -> Agent:
 
 def _as_tensors(action: Any) -> Action:
     if isinstance(action, dict):
-        return {key: torch.as_tensor(value) for key, value in action.items()}
-    return action if isinstance(action, Tensor) else torch.as_tensor(action)
+        return {key: _as_tensor(value) for key, value in action.items()}
+    return _as_tensor(action)
+
+
+def _as_tensor(value: Any) -> Tensor:
+    try:
+        return value if isinstance(value, Tensor) else torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):  # torch's own words name neither action nor type
+        raise TypeError(f"action: expected a tensor or an array of numbers, got {type(value).__name__}") from None

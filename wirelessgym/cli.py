@@ -62,10 +62,16 @@ def _reports_errors(command: Callable[P, None]) -> Callable[P, None]:
         except (UnknownIdError, ValueError, TypeError, ImportError, OSError) as error:
             if os.environ.get("WIRELESSGYM_TRACEBACK"):
                 raise
-            typer.echo(f"wirelessgym: {error}", err=True)
+            typer.echo(f"wirelessgym: {_in_words(error)}", err=True)
             raise typer.Exit(2) from None
 
     return run
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def _version(wanted: bool) -> None:
@@ -92,7 +98,10 @@ def list_(
 ) -> None:
     """List tasks, scenarios and agents, one line each."""
     from wirelessgym.catalogue import catalogue
+    from wirelessgym.registry import ids, task_class
 
+    if task is not None and task not in ids("tasks"):
+        task_class(task)  # refuses it, with a suggestion
     found = {name: catalogue(name) for name in ("tasks", "scenarios", "agents") if kind in (None, name)}
     if task is not None and "agents" in found:
         found["agents"] = [agent for agent in found["agents"] if not agent.tasks or task in agent.tasks]

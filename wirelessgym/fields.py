@@ -57,7 +57,9 @@ class Field:
             ValueError: if the shape differs, or an entry is NaN or infinite (the message names the first such row).
         """
         if isinstance(value, np.ndarray):
-            value = torch.from_numpy(value)
+            if value.dtype.kind not in "biufc":
+                raise TypeError(f"{self.name}: expected dtype {self.dtype}, got {value.dtype}")
+            value = torch.from_numpy(np.ascontiguousarray(value))
         if not isinstance(value, Tensor):
             raise TypeError(f"{self.name}: expected a tensor of shape {(batch, *self.shape)}, got {type(value).__name__}")
         if tuple(value.shape) != (batch, *self.shape):

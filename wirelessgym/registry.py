@@ -140,7 +140,7 @@ def _refuse_unknown(cls: type[Task], own: set[str], overrides: Mapping[str, Any]
     known = set(Scenario.model_fields) | own
     for key in overrides:
         if key.partition(".")[0] not in known:
-            close = difflib.get_close_matches(key, sorted(known), n=1)
+            close = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.7)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
             raise ScenarioError(f"{cls.id}: unknown option or scenario key {key!r}; {hint}")
 
@@ -162,7 +162,7 @@ def make_agent(name: str, **options: Any) -> Agent:
         known = [p for p in inspect.signature(cls).parameters]
         if unknown := sorted(set(options) - set(known)):
             raise TypeError(f"agent {name!r} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}") from error
-        raise
+        raise TypeError(f"agent {name!r}: {error}") from error
     return agent
 
 

@@ -95,10 +95,10 @@ class Scenario(_Strict):
         speed_kmh: user speed, or a range from which each user's is drawn uniformly.
         path_loss: whether path loss scales the channel.
         shadowing: whether shadow fading does.
-        normalisation: ``"user"``: every user's mean power per antenna is 1 over the slots of the episode's first step;
-            ``"sample"``: the mean over users is; ``"none"``: as drawn.
+        normalisation: ``"user"``: every user's mean power per antenna is 1 over the slots of the episode; ``"sample"``: the mean
+            over users is; ``"none"``: as drawn.
         tx_power_dbw: transmit power budget of the downlink.
-        snr_db: E||Hx||^2 / E||n||^2 per receive antenna, or a range from which each episode draws.
+        snr_db: E||Hx||^2 / E||n||^2 per receive antenna over the episode, or a range from which each episode draws.
         noise_power_dbw: fixes the noise power instead; ``snr_db`` is then not used.
         csi_snr_db: power of the channel over that of its estimation error, or a range; None is perfect CSI.
         horizon: steps of an episode.
@@ -133,6 +133,9 @@ class Scenario(_Strict):
     def _consistent(self) -> Self:
         if self.model not in ("uma", "umi", "rma", "inh") and (self.path_loss or self.shadowing):
             raise ValueError("path_loss and shadowing need a system-level model (uma, umi, rma, inh)")
+        nearest, farthest = self.drop.min_distance_m, self.drop.inter_site_distance_m
+        if nearest is not None and farthest is not None and nearest >= farthest / 2:
+            raise ValueError(f"drop.min_distance_m lies below half of inter_site_distance_m, got {nearest} and {farthest}")
         return self
 
     @property
@@ -241,7 +244,7 @@ def _complaint(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         known = list(owner.model_fields)
         close = difflib.get_close_matches(keys[-1], known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        hint = f"did you mean {'.'.join([*keys[:-1], close[0]])!r}?" if close else f"known keys: {', '.join(known)}"
         return f"unknown key {key!r}; {hint}"
     if problem["type"] == "missing":
         return f"missing key {key!r}"

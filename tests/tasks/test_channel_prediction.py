@@ -14,7 +14,7 @@ def ratio(metrics):
 
 
 def test_the_past_has_the_stated_snr():
-    task = make_task("channel_prediction", snr_db=5, **SMALL)
+    task = make_task("channel_prediction", snr_db=5, horizon=1, **SMALL)
     state, obs = task.reset(range(20))
     clean = task.channel.response(state.rays, torch.full((20,), -15), 16)[:, 0]
     noise = (obs["csi"] - clean).abs().square().mean((1, 2, 3))
@@ -68,10 +68,13 @@ def test_released_noise_scaling_is_15_db_of_snr():
 
 
 def test_noisy_targets_put_a_floor_of_the_noise_under_every_predictor():
-    task = make_task("channel_prediction", noisy_targets=True, **SMALL)
+    task = make_task("channel_prediction", noisy_targets=True, horizon=1, **SMALL)
     state, _ = task.reset(range(40))
     _, step = task.step(state, state.future)
     assert ratio(step.metrics) == pytest.approx(0.1 / 1.1, rel=0.05)
+    clean = make_task("channel_prediction", **SMALL).bound_metrics(state)["squared_error"]
+    floor = task.bound_metrics(state)["squared_error"] - clean
+    assert float(floor.sum() / step.metrics["squared_error"].sum()) == pytest.approx(1, rel=0.05)
 
 
 @pytest.mark.parametrize("agent", ["hold", "wiener", "ar", "ar_beamdelay"])
@@ -96,7 +99,7 @@ def test_gradients_through_step_are_finite_differences():
 
 
 def test_options_out_of_range_are_refused():
-    with pytest.raises(ValueError, match=r"num_past lies in \[1, 256\], got 0"):
+    with pytest.raises(ValueError, match=r"num_past is an integer in \[1, 256\], got 0"):
         make_task("channel_prediction", num_past=0)
 
 

@@ -12,7 +12,7 @@ from wirelessgym import make_agent, make_task
 
 @pytest.mark.parametrize("normalisation", ["user", "sample", "none"])
 def test_the_received_signal_has_the_stated_snr(normalisation):
-    task = make_task("detection", scenario="uma-hard-16", snr_db=4, normalisation=normalisation, csi_snr_db=None)
+    task = make_task("detection", scenario="uma-hard-16", snr_db=4, normalisation=normalisation, csi_snr_db=None, horizon=1)
     state, obs = task.reset(range(300))
     # Per receive antenna and with unit-energy symbols of all users: E |(H x)_n|^2 = sum_k |H_nk|^2.
     torch.testing.assert_close(obs["csi"].abs().square().sum(-1).mean(-1) / obs["noise_power"], torch.full((300,), 10**0.4))
@@ -86,8 +86,8 @@ def test_gradients_through_step_are_finite_differences():
 def test_options_out_of_range_are_refused():
     with pytest.raises(ValueError, match="modulation is one of qpsk, 16qam, 64qam, got '8psk'"):
         make_task("detection", modulation="8psk")
-    with pytest.raises(ValueError, match=r"num_slots lies in \[1, 1000\], got 0"):
-        make_task("detection", num_slots=0)
+    with pytest.raises(ValueError, match=r"num_slots is an integer in \[1, 1000\], got 2.5"):
+        make_task("detection", num_slots=2.5)
 
 
 def test_it_draws_itself():

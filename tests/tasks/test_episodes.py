@@ -21,6 +21,8 @@ SETTINGS = [
     ("detection", "rayleigh-32", {"num_users": (1, 3), "modulation": "64qam"}),
     ("channel_prediction", "uma-nlos-16", {"num_subcarriers": 12}),
     ("channel_prediction", "uma-nlos-16", {"model": "tdl-d", "num_subcarriers": 7}),
+    ("channel_prediction", "uma-nlos-16", {"model": "umi", "sight": "mixed", "panel.rows": 3, "num_subcarriers": 5}),
+    ("channel_prediction", "cdl-c-32", {"model": "cdl-a", "panel.rows": 3, "num_subcarriers": 5}),
     ("channel_prediction", "rayleigh-32", {"num_subcarriers": 3, "num_past": 5, "num_future": 3}),
 ]
 IDS = [f"{task}-{scenario}-{i}" for i, (task, scenario, _) in enumerate(SETTINGS)]
@@ -110,9 +112,18 @@ def test_generators_of_one_seed_never_coincide():
     assert len(seeds) == len(numbers)
 
 
-@pytest.mark.parametrize("bad", [[], [-1], [0, -2]])
+def test_rows_drawn_with_and_without_a_direct_ray_fit_together():
+    task = make_task("channel_prediction", "uma-nlos-16", model="umi", sight="mixed", num_subcarriers=2)
+    state, _ = task.reset(range(8), 3)
+    for number in range(8):
+        alone, _ = task.reset([number], 3)
+        joined = state.with_rows(torch.tensor([0]), alone)
+        assert torch.equal(joined.rays.gain[0], state.rays.gain[number])
+
+
+@pytest.mark.parametrize("bad", [[], [-1], [0, -2], 5, [1.5], [2**63]])
 def test_episode_numbers_start_at_zero(bad):
-    with pytest.raises(ValueError, match=r"episodes: expected numbers from 0, at least one, got \["):
+    with pytest.raises(ValueError, match=r"episodes: expected numbers from 0, at least one, got "):
         make_task("precoding", scenario="rayleigh-32").reset(bad)
 
 
@@ -122,6 +133,9 @@ def test_seeds_are_one_or_one_per_row():
         task.reset(range(3), seed=[1, 2])
     with pytest.raises(ValueError, match=r"integers in \[0, 2\^63\)"):
         task.reset(range(3), seed=-1)
+    with pytest.raises(ValueError, match=r"integers in \[0, 2\^63\), got None"):
+        task.reset(range(3), seed=None)
+    assert torch.equal(task.reset(np.arange(3), seed=np.int64(4))[1]["csi"], task.reset(range(3), seed=4)[1]["csi"])
 
 
 def test_memory_does_not_grow_over_2000_resets():

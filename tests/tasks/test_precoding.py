@@ -59,14 +59,18 @@ def test_a_precoder_within_the_budget_is_left_alone():
 @pytest.mark.parametrize("normalisation", ["user", "sample", "none"])
 def test_isotropic_signals_are_received_at_the_stated_snr(normalisation):
     task = make_task("precoding", scenario="uma-hard-16", normalisation=normalisation, snr_db=7, tx_power_dbw=3, csi_snr_db=None)
-    _, obs = task.reset(range(16), seed=0)
-    # E |h_k^H x|^2 for x of covariance P / N I, averaged over users, over the noise power.
-    received = task.tx_power * obs["csi"].abs().square().mean((-1, -2))
-    torch.testing.assert_close(received / obs["noise_power"], torch.full((16,), 10**0.7))
+    state, obs = task.reset(range(16), seed=0)
+    received = []
+    for _ in range(task.horizon):
+        # E |h_k^H x|^2 for x of covariance P / N I, averaged over users.
+        received.append(task.tx_power * obs["csi"].abs().square().mean((-1, -2)))
+        state, obs = task.advance(state)
+    snr = torch.stack(received).mean(0) / obs["noise_power"]
+    torch.testing.assert_close(snr, torch.full((16,), 10**0.7), rtol=1e-4, atol=0)
 
 
 def test_user_normalisation_gives_every_user_unit_power():
-    task = make_task("precoding", scenario="uma-hard-16", normalisation="user", csi_snr_db=None)
+    task = make_task("precoding", scenario="uma-hard-16", normalisation="user", csi_snr_db=None, horizon=1)
     power = task.reset(range(8))[1]["csi"].abs().square().mean(-1)
     torch.testing.assert_close(power, torch.ones_like(power))
 
@@ -138,7 +142,7 @@ def test_gradients_through_step_are_finite_differences(options):
 def test_options_out_of_range_are_refused():
     with pytest.raises(ValueError, match="action is 'precoder' or 'structure', got 'beam'"):
         make_task("precoding", action="beam")
-    with pytest.raises(ValueError, match=r"csi_delay_slots lies in \[0, 1000\], got -1"):
+    with pytest.raises(ValueError, match=r"csi_delay_slots is an integer in \[0, 1000\], got -1"):
         make_task("precoding", csi_delay_slots=-1)
 
 

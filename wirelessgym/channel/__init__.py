@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,8 @@ from wirelessgym.channel.synthesis import Grid, synthesise
 from wirelessgym.scenario import Scenario
 
 __all__ = ["Channel", "Grid", "Rays"]
+
+_REFERENCE_SLOTS = 32
 
 
 class Channel:
@@ -83,21 +86,30 @@ class Channel:
 
     def response(self, rays: Rays, start_slot: Tensor, num_slots: int = 1) -> Tensor:
         """Return ``h`` of shape (batch, users, num_slots, antennas, subcarriers), complex64; see `synthesise`."""
-        return synthesise(rays, self.grid, start_slot, num_slots)
+        return synthesise(rays, self.grid, start_slot.double() * self.grid.slot_s, num_slots)
 
-    def normalised(self, rays: Rays, reference: Tensor, present: Tensor) -> tuple[Rays, Tensor]:
+    def mean_power(self, rays: Rays, first_slot: int, num_slots: int) -> Tensor:
+        """Mean power per antenna and subcarrier of each user over some slots, shape (batch, users), float32.
+
+        Long spans are sampled at up to 32 slots, evenly spaced.
+        """
+        stride = -(-num_slots // _REFERENCE_SLOTS)
+        grid = replace(self.grid, slot_s=self.grid.slot_s * stride)
+        start_s = torch.full((len(rays.gain),), first_slot * self.grid.slot_s, dtype=torch.float64)
+        h = synthesise(rays, grid, start_s, -(-num_slots // stride))
+        return h.abs().square().mean(-1).mean(-1).mean(-1)  # axis by axis: the order of sums is fixed
+
+    def normalised(self, rays: Rays, power: Tensor, present: Tensor) -> tuple[Rays, Tensor]:
         """Scale rays as the scenario's normalisation says.
 
         Args:
             rays: as drawn.
-            reference: their channel over the slots of the episode's first step, from `response`.
+            power: their `mean_power` over the slots of the episode.
             present: which users take part, shape (batch, users), bool.
 
         Returns:
-            The scaled rays, without those of absent users, and each user's mean power per antenna in the reference after scaling,
-            shape (batch, users), float32.
+            The scaled rays, without those of absent users, and their mean power, shape (batch, users), float32.
         """
-        power = reference.abs().square().mean(-1).mean(-1).mean(-1)  # axis by axis: the order of sums is fixed
         if self.scenario.normalisation == "none":
             factor = torch.ones_like(power)
         elif self.scenario.normalisation == "user":

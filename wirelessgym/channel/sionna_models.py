@@ -182,11 +182,14 @@ def draw_system_level(model: Any, scenario: Scenario, num_users: int, rows: Sequ
         place_users(model, scenario, num_users, rows)
         drawn = model._ray_sampler(model._lsp)
         phases = drawn.phases if drawn.phases is not None else model._cir_sampler._step_10(drawn.aoa.shape)
-    return system_level_clusters(model, drawn, phases)
+    return system_level_clusters(model, drawn, phases, direct_ray=scenario.sight != "nlos")
 
 
-def system_level_clusters(model: Any, drawn: Any, phases: Tensor) -> Clusters:
-    """Read what a placed model and its rays say about the one base station's links."""
+def system_level_clusters(model: Any, drawn: Any, phases: Tensor, *, direct_ray: bool) -> Clusters:
+    """Read what a placed model and its rays say about the one base station's links.
+
+    Whether there is room for a direct ray is the scenario's to say, not the batch's: rows drawn apart must fit together.
+    """
     site, large = model._scenario, model._lsp
     amplitude = torch.ones_like(large.sf[:, 0])
     if site.shadow_fading_enabled:
@@ -216,7 +219,7 @@ def system_level_clusters(model: Any, drawn: Any, phases: Tensor) -> Clusters:
         amplitude=amplitude,
         strongest=drawn.strongest_cluster_indices[:, 0],
         cluster_delay_spread_s=site.get_param("cDS")[:, 0] * 1e-9,
-        line_of_sight=los if bool(los.present.any()) else None,
+        line_of_sight=los if direct_ray else None,
     )
 
 

@@ -45,7 +45,7 @@ class SionnaReference:
 
     def our_rays(self) -> Rays:
         """The same rays in our form."""
-        clusters = system_level_clusters(self.model, self.drawn, self.phases)
+        clusters = system_level_clusters(self.model, self.drawn, self.phases, direct_ray=self.scenario.sight != "nlos")
         panel = self.scenario.panel
         return to_rays(clusters, panel, POLARISATION_SLANTS[panel.polarisation], self.scenario.carrier_frequency_hz)
 

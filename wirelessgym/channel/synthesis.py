@@ -74,13 +74,13 @@ def geometric(first: Tensor, ratio: Tensor, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def synthesise(rays: Rays, grid: Grid, start_slot: Tensor, num_slots: int) -> Tensor:
+def synthesise(rays: Rays, grid: Grid, start_s: Tensor, num_slots: int) -> Tensor:
     """Return the channel of consecutive slots.
 
     Args:
         rays: rays of a batch of episodes.
         grid: antennas, subcarriers and slot length.
-        start_slot: first slot of each row, shape (batch,), int64; may be negative.
+        start_s: time of each row's first slot, shape (batch,), seconds; may be negative.
         num_slots: number of slots.
 
     Returns:
@@ -90,7 +90,7 @@ def synthesise(rays: Rays, grid: Grid, start_slot: Tensor, num_slots: int) -> Te
     samples = num_slots * ports * grid.columns * grid.rows
     h = torch.empty(batch * users, samples, grid.num_subcarriers, dtype=torch.complex64, device=rays.gain.device)
     links = Rays(*(x.flatten(0, 1) for x in (rays.gain, rays.horizontal, rays.vertical, rays.doppler_hz, rays.delay_s)))
-    start_s = (start_slot.double() * grid.slot_s).repeat_interleave(users)
+    start_s = start_s.double().repeat_interleave(users)
     # Exponentials are cheapest for many links at once, products for as many as stay in the cache.
     for first in range(0, batch * users, _LINKS):
         part = slice(first, first + _LINKS)
@@ -104,6 +104,7 @@ def synthesise(rays: Rays, grid: Grid, start_slot: Tensor, num_slots: int) -> Te
 
 
 _LINKS = 32
+_VECTOR = 16  # complex64 numbers that torch's vector loops take at once, at most: two registers of 512 bits
 _SAMPLES = 10240  # of one subcarrier: four links of 20 slots on 128 antennas, some two megabytes
 
 
@@ -119,6 +120,7 @@ def _exponentials(links: Rays, grid: Grid, start_s: Tensor, num_slots: int) -> t
         group, masks = _sub_cluster_groups(gain.shape[-2], gain.shape[-1], gain.device)
         horizontal, vertical, doppler_hz = horizontal[:, group], vertical[:, group], doppler_hz[:, group]
         gain = gain[:, :, group] * masks
+    horizontal, vertical, doppler_hz, gain = (_whole_vectors(x) for x in (horizontal, vertical, doppler_hz, gain))
     shape = horizontal.shape
     # Elements lie symmetrically about the panel's centre; the phase of the first joins that of the first slot.
     corner = horizontal.double() * ((columns - 1) / 2) + vertical.double() * ((rows - 1) / 2)
@@ -127,13 +129,20 @@ def _exponentials(links: Rays, grid: Grid, start_s: Tensor, num_slots: int) -> t
     across = geometric(one, flat(cis(horizontal)), columns)
     down = geometric(one, flat(cis(vertical)), rows)
     moving = geometric(flat(gain) * flat(turn), flat(cis(doppler_hz * grid.slot_s)), num_slots)
-    delay = links.delay_s.double()[..., None]
+    delay = torch.nn.functional.pad(links.delay_s, (0, shape[-2] - links.delay_s.shape[-1])).double()[..., None]
     first_tone = cis(-delay * grid.first_subcarrier_hz)
     tones = geometric(flat(first_tone), flat(cis(-delay * grid.subcarrier_spacing_hz)), grid.num_subcarriers)
     size = shape.numel()
     steering = (x[..., :size].unflatten(-1, shape) for x in (moving, across, down))
     moving, across, down = steering
     return moving, across, down, tones[..., : delay.numel()].unflatten(-1, delay.shape)
+
+
+def _whole_vectors(x: Tensor) -> Tensor:
+    """Add groups of zeros (next to last axis) until a link's rays fill whole vectors: products of any links have no remainder."""
+    groups, rays = x.shape[-2:]
+    missing = -groups % (_VECTOR // math.gcd(rays, _VECTOR))
+    return torch.nn.functional.pad(x, (0, 0, 0, missing)) if missing else x
 
 
 def _sub_cluster_groups(num_clusters: int, num_rays: int, device: torch.device) -> tuple[Tensor, Tensor]:

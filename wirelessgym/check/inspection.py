@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from wirelessgym.agent import as_agent
 from wirelessgym.check import Finding, check_agent, check_scenario, check_task
-from wirelessgym.evaluate.roster import named_agent
+from wirelessgym.evaluate.roster import imported, named_agent
 from wirelessgym.registry import UnknownIdError, ids, load_scenario, make_task, task_class
 from wirelessgym.scenario import Scenario
 from wirelessgym.task import Task
@@ -51,7 +50,7 @@ def _found(target: str) -> object:
         return Path(target)
     if ":" in target and target.partition(":")[0] not in ids("agents"):
         module_name, _, name = target.partition(":")
-        found = vars(importlib.import_module(module_name)).get(name.partition(":")[0])
+        found = vars(imported(module_name)).get(name.partition(":")[0])
         if isinstance(found, Scenario) or (inspect.isclass(found) and issubclass(found, Task)):
             return found
         return named_agent(target)

@@ -169,6 +169,10 @@ def _points(
     axis, values = parse_sweep(sweep)
     if axis in overrides:
         raise SweepError(f"{axis} is swept and set to {overrides[axis]!r} at once")
+    if axis == "tx_power_dbw" and overrides.get("noise_power_dbw") is None:
+        raise SweepError(
+            "tx_power_dbw: noise follows transmit power at a given snr_db, nothing would change; set noise_power_dbw"
+        )
     return [
         Point(make_task(cls, one, **{**overrides, axis: value}), Sweep(axis=axis, value=value))
         for one in settings

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from wirelessgym.agent import Agent
+from wirelessgym.evaluate.settings import settings_of
 from wirelessgym.evaluate.statistics import Array
 from wirelessgym.fields import Action, Obs
 from wirelessgym.task import State, Task
@@ -147,9 +148,10 @@ def _reset(agent: Agent, batch: int) -> None:
 def _act(task: Task, agent: Agent, obs: Obs) -> tuple[Action, float]:
     # Copies: a perfect observation may share memory with the true channel, and all agents share the observation.
     seen = {key: value.clone() for key, value in obs.items()}
+    settings = settings_of(task)
     begin = time.perf_counter()
     try:
-        action = agent.act(task, seen)
+        action = agent.act(settings, seen)
     except Exception as error:
         raise _AgentError from error
     return action, time.perf_counter() - begin

@@ -7,9 +7,11 @@ import importlib
 import inspect
 import json
 import pickle
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cloudpickle
@@ -134,11 +136,34 @@ def named_agent(text: str) -> Agent:
     if len(names) != 2:
         raise ValueError(f"expected an agent as id:option=value or module:name:option=value, got {text!r}")
     module_name, attribute = names
-    module = importlib.import_module(module_name)
+    module = imported(module_name)
     if attribute not in vars(module):
         raise ImportError(f"module {module_name!r} has no {attribute!r}")
     found = vars(module)[attribute]
-    return as_agent(found(**options) if inspect.isclass(found) else found)
+    if not inspect.isclass(found):
+        return as_agent(found)
+    try:
+        return as_agent(found(**options))
+    except TypeError as error:
+        raise TypeError(f"agent {text!r}: {error}") from error
+
+
+def imported(module_name: str) -> ModuleType:
+    """Import somebody's module.
+
+    Raises:
+        ImportError: if it isn't there, or raises while it is imported; the message says what and where.
+    """
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name == module_name.partition(".")[0] or error.name == module_name:
+            raise ImportError(f"no module is called {module_name!r}, in the current folder or among the packages") from error
+        raise ImportError(f"module {module_name!r} can't be imported: {error}") from error
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = "" if isinstance(error, SyntaxError) else f" ({Path(last.filename).name}, line {last.lineno})"
+        raise ImportError(f"module {module_name!r} can't be imported: {type(error).__name__}: {error}{where}") from error
 
 
 def _registered(agent: Agent) -> str | None:

@@ -12,6 +12,15 @@ from wirelessgym.registry import UnknownIdError, task_class
 from wirelessgym.report.tables import ABSENT, Section, best_agent, interval, number, p_value, unit_label
 
 SIGNIFICANCE = 0.05
+SYSTEM_LEVEL = {"uma": "UMa", "umi": "UMi", "rma": "RMa", "inh": "InH"}
+MODEL_NAMES = {**SYSTEM_LEVEL, "rayleigh": "Rayleigh"}
+QUANTITIES = (
+    ("snr_db", "SNR", "dB"),
+    ("tx_power_dbw", "transmit power", "dBW"),
+    ("noise_power_dbw", "noise power", "dBW"),
+    ("csi_snr_db", "CSI SNR", "dB"),
+    ("speed_kmh", "speed", "km/h"),
+)
 
 
 def title(records: Sequence[Record]) -> str:
@@ -101,19 +110,37 @@ def _against_reference(record: Record) -> str:
 
 def setting(section: Section) -> str:
     """The scenario in one line, from the settings that the record keeps."""
-    settings, options = section.first.scenario_settings, section.first.task_options
+    settings, options = dict(section.first.scenario_settings), section.first.task_options
+    noise_fixed = section.axis == "noise_power_dbw" or settings.get("noise_power_dbw") is not None
+    if noise_fixed:
+        settings.pop("snr_db", None)  # not used then
+    else:
+        settings.pop("tx_power_dbw", None)  # the SNR is relative to it
+    if section.axis is not None:
+        settings.pop(section.axis, None)
     panel, model = settings.get("panel"), str(settings.get("model", ""))
-    parts = [model.upper() if model != "rayleigh" else "Rayleigh"]
-    parts.append(str(settings.get("sight", "")).upper() if model in ("uma", "umi", "rma", "inh") else "")
-    parts.append(f"{span(settings['num_users'])} users" if "num_users" in settings else "")
-    parts.append(f"{panel['rows']} × {panel['columns']} antennas" if isinstance(panel, dict) else "")
-    for key, name, unit in (("snr_db", "SNR", "dB"), ("csi_snr_db", "CSI SNR", "dB"), ("speed_kmh", "speed", "km/h")):
-        if settings.get(key) is not None and key != section.axis:
+    parts = [MODEL_NAMES.get(model, model.upper())]
+    parts.append(str(settings.get("sight", "")).upper() if model in SYSTEM_LEVEL else "")
+    parts.append(counted(settings["num_users"], "user") if "num_users" in settings else "")
+    parts.append(
+        f"{panel['rows']} × {panel['columns']} antennas" if isinstance(panel, dict) and not _swept_panel(section) else ""
+    )
+    for key, name, unit in QUANTITIES:
+        if settings.get(key) is not None:
             parts.append(f"{name} {span(settings[key])} {unit}")
-    parts.append(f"{settings['horizon']} steps" if "horizon" in settings else "")
+    parts.append(counted(settings["horizon"], "step") if "horizon" in settings else "")
     usual = _usual_options(section.task)
     parts += [f"{key} = {value}" for key, value in options.items() if key != section.axis and value != usual.get(key)]
     return ", ".join(part for part in parts if part)
+
+
+def counted(amount: object, noun: str) -> str:
+    """``1 user``, ``4 users``, ``2 to 6 users``."""
+    return f"{span(amount)} {noun}{'s' * (amount != 1)}"
+
+
+def _swept_panel(section: Section) -> bool:
+    return (section.axis or "").startswith("panel")
 
 
 def _usual_options(task: str) -> dict[str, object]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from wirelessgym.channel import Channel, Rays
 from wirelessgym.channel.randomness import generators, integers, uniform
+from wirelessgym.fields import Field
 from wirelessgym.metrics import from_decibels
 from wirelessgym.scenario import FloatSpan, Scenario, span
 
@@ -23,7 +26,7 @@ class Draw:
         episode: shape (batch,), int64.
         present: which users take part, shape (batch, users), bool.
         rays: normalised rays.
-        user_power: mean power per antenna of each user over the slots of the first step, shape (batch, users).
+        user_power: mean power per antenna of each user over the slots of the episode, shape (batch, users).
     """
 
     seed: Tensor
@@ -38,27 +41,31 @@ class Draw:
 
 
 def draw_episodes(
-    channel: Channel, episodes: Sequence[int], seed: int | Sequence[int], first_slot: int = 0, num_slots: int = 1
+    channel: Channel, episodes: Sequence[int], seed: int | Sequence[int], num_slots: int, first_slot: int = 0
 ) -> Draw:
-    """Draw episodes and normalise their channels over the slots of the first step.
+    """Draw episodes and normalise their channels over the slots that they last.
 
     Raises:
-        ValueError: for no episodes, a negative number, or as many seeds as don't match.
+        ValueError: for no episodes, a number or seed that is no integer in [0, 2^63), or as many seeds as don't match.
     """
-    numbers = torch.as_tensor([int(n) for n in episodes], dtype=torch.int64)
-    seeds = [seed] * len(numbers) if isinstance(seed, int) else [int(s) for s in seed]
-    if len(numbers) == 0 or bool((numbers < 0).any()):
-        raise ValueError(f"episodes: expected numbers from 0, at least one, got {list(episodes)}")
-    if len(seeds) != len(numbers):
-        raise ValueError(f"seed: expected one seed, or one for each of {len(numbers)} episodes, got {len(seeds)}")
-    if any(not 0 <= s < 2**63 for s in seeds):
-        raise ValueError(f"seed: expected integers in [0, 2^63), got {seeds}")
-    named = torch.as_tensor(seeds, dtype=torch.int64)
+    listed, seeds = np.asarray(episodes).tolist(), np.asarray(seed).tolist()
+    if not isinstance(listed, list) or not listed or not all(map(_is_natural, listed)):
+        raise ValueError(f"episodes: expected numbers from 0, at least one, got {episodes!r}")
+    if not isinstance(seeds, list):
+        seeds = [seeds] * len(listed)
+    if len(seeds) != len(listed):
+        raise ValueError(f"seed: expected one seed, or one for each of {len(listed)} episodes, got {len(seeds)}")
+    if not all(map(_is_natural, seeds)):
+        raise ValueError(f"seed: expected integers in [0, 2^63), got {seed!r}")
+    numbers, named = torch.tensor(listed, dtype=torch.int64), torch.tensor(seeds, dtype=torch.int64)
     present = _present(channel.scenario, channel.num_users, named, numbers)
     rays = channel.draw(named, numbers)
-    reference = channel.response(rays, torch.full_like(numbers, first_slot), num_slots)
-    rays, user_power = channel.normalised(rays, reference, present)
+    rays, user_power = channel.normalised(rays, channel.mean_power(rays, first_slot, num_slots), present)
     return Draw(named, numbers, present, rays, user_power)
+
+
+def _is_natural(number: Any) -> bool:
+    return isinstance(number, int) and 0 <= number < 2**63
 
 
 def _present(scenario: Scenario, num_users: int, seed: Tensor, episode: Tensor) -> Tensor:
@@ -90,3 +97,13 @@ def draw_csi_noise_power(scenario: Scenario, draw: Draw) -> Tensor:
     if scenario.csi_snr_db is None:
         return torch.zeros(len(draw.seed))
     return draw.mean_power() / draw_ratio(scenario.csi_snr_db, draw, "csi_snr")
+
+
+def csi_fields(scenario: Scenario) -> list[Field]:
+    """What else is told of the users' channels: the variance of their error, if any, and who takes part, if that varies."""
+    fields = []
+    if scenario.csi_snr_db is not None:
+        fields.append(Field("csi_noise_power", (), "float32", "1", 0.0, 1e12, "variance of the error on each entry of csi"))
+    if isinstance(scenario.num_users, tuple):
+        fields.append(Field("mask", (scenario.max_users,), "bool", "1", 0, 1, "which users take part"))
+    return fields

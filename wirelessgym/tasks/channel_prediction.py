@@ -51,6 +51,8 @@ class PredictionState(State):
 class ChannelPrediction(Task):
     """Predict the next slots of one user's channel; a scenario's further users are left out.
 
+    The past is noisy by the scenario's ``snr_db``; ``csi_snr_db`` plays no part.
+
     Attributes:
         num_past: slots that the agent sees.
         num_future: slots to predict, and slots by which a step moves on.
@@ -87,8 +89,9 @@ class ChannelPrediction(Task):
 
     def __post_init__(self) -> None:
         for name in ("num_past", "num_future"):
-            if not 1 <= getattr(self, name) <= 256:
-                raise ValueError(f"channel_prediction: {name} lies in [1, 256], got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= 256:
+                raise ValueError(f"channel_prediction: {name} is an integer in [1, 256], got {value!r}")
 
     @cached_property
     def channel(self) -> Channel:
@@ -113,7 +116,8 @@ class ChannelPrediction(Task):
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[PredictionState, Obs]:
         """See `Task.reset`. Slot 0 is the newest of the first observation."""
         window = self.num_past + self.num_future
-        draw = draw_episodes(self.channel, episodes, seed, 1 - self.num_past, window)
+        slots = self.num_past + self.horizon * self.num_future
+        draw = draw_episodes(self.channel, episodes, seed, slots, first_slot=1 - self.num_past)
         power = draw.mean_power()
         noise_power = draw_noise_power(self.scenario, draw, power)
         if self.released_noise_scaling:
@@ -157,7 +161,10 @@ class ChannelPrediction(Task):
         return state, self._observe(state)
 
     def bound_metrics(self, state: PredictionState) -> dict[str, Tensor]:
-        """Expected error of the linear estimator that knows every ray's angles, delay, Doppler shift and power."""
+        """Expected error of the linear estimator that knows every ray's angles, delay, Doppler shift and power.
+
+        It takes each polarisation, and each antenna that fades independently, by itself.
+        """
         grid, rays = self.channel.grid, state.rays
         power = rays.gain[:, 0].abs().square()
         ports = power.shape[1]
@@ -184,6 +191,9 @@ class ChannelPrediction(Task):
                 noise_power=state.noise_power.repeat_interleave(alike),
             )
         )
+        if self.noisy_targets:  # nobody foresees the noise
+            noise_energy = state.noise_power * state.future[0].numel()
+            squared_error, target_energy = squared_error + noise_energy, target_energy + noise_energy
         nmse = squared_error / target_energy
         return {
             "nmse": nmse,

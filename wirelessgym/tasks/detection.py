@@ -29,7 +29,7 @@ from wirelessgym.modulation import (
 )
 from wirelessgym.task import State, Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
-from wirelessgym.tasks._episodes import draw_csi_noise_power, draw_episodes, draw_noise_power
+from wirelessgym.tasks._episodes import csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
 
 _SOURCE = "Zheng and Dai, arXiv 2412.20772, section V"
 _METRICS = (
@@ -95,8 +95,8 @@ class Detection(Task):
     def __post_init__(self) -> None:
         if self.modulation not in BITS_PER_SYMBOL:
             raise ValueError(f"detection: modulation is one of {', '.join(BITS_PER_SYMBOL)}, got {self.modulation!r}")
-        if not 1 <= self.num_slots <= 1000:
-            raise ValueError(f"detection: num_slots lies in [1, 1000], got {self.num_slots}")
+        if not isinstance(self.num_slots, int) or not 1 <= self.num_slots <= 1000:
+            raise ValueError(f"detection: num_slots is an integer in [1, 1000], got {self.num_slots!r}")
 
     @cached_property
     def channel(self) -> Channel:
@@ -118,11 +118,7 @@ class Detection(Task):
         ]
         if self.noise_power_observable:
             fields.append(Field("noise_power", (), "float32", "W", 0.0, 1e12, "noise power per receive antenna"))
-        if self.scenario.csi_snr_db is not None:
-            fields.append(Field("csi_noise_power", (), "float32", "1", 0.0, 1e12, "variance of the error on each entry of csi"))
-        if isinstance(self.scenario.num_users, tuple):
-            fields.append(Field("mask", (users,), "bool", "1", 0, 1, "which users take part"))
-        return tuple(fields)
+        return (*fields, *csi_fields(self.scenario))
 
     @property
     def action_fields(self) -> tuple[Field, ...]:
@@ -135,7 +131,7 @@ class Detection(Task):
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[DetectionState, Obs]:
         """See `Task.reset`. SNR is that of all users' signals together, per receive antenna."""
-        draw = draw_episodes(self.channel, episodes, seed)
+        draw = draw_episodes(self.channel, episodes, seed, self.horizon)
         batch, users, antennas = len(draw.seed), self.scenario.max_users, self.scenario.num_antennas
         h = torch.zeros(batch, antennas, users, dtype=torch.complex64)
         state = self._received(

@@ -23,7 +23,7 @@ from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.metrics import Metric, energy, from_decibels, user_rates
 from wirelessgym.task import State, Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
-from wirelessgym.tasks._episodes import draw_csi_noise_power, draw_episodes, draw_noise_power
+from wirelessgym.tasks._episodes import csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
 
 _SOURCE = "Shi et al., IEEE Trans. Signal Process. 59(9), 2011, eq. (2)"
 
@@ -76,8 +76,8 @@ class Precoding(Task):
     def __post_init__(self) -> None:
         if self.action not in ("precoder", "structure"):
             raise ValueError(f"precoding: action is 'precoder' or 'structure', got {self.action!r}")
-        if not 0 <= self.csi_delay_slots <= 1000:
-            raise ValueError(f"precoding: csi_delay_slots lies in [0, 1000], got {self.csi_delay_slots}")
+        if not isinstance(self.csi_delay_slots, int) or not 0 <= self.csi_delay_slots <= 1000:
+            raise ValueError(f"precoding: csi_delay_slots is an integer in [0, 1000], got {self.csi_delay_slots!r}")
 
     @cached_property
     def channel(self) -> Channel:
@@ -100,11 +100,7 @@ class Precoding(Task):
             Field("noise_power", (), "float32", "W", 0.0, 1e12, "noise power at every user"),
             Field("tx_power", (), "float32", "W", 0.0, 1e12, "power budget"),
         ]
-        if self.scenario.csi_snr_db is not None:
-            fields.append(Field("csi_noise_power", (), "float32", "1", 0.0, 1e12, "variance of the error on each entry of csi"))
-        if isinstance(self.scenario.num_users, tuple):
-            fields.append(Field("mask", (users,), "bool", "1", 0, 1, "which users take part"))
-        return tuple(fields)
+        return (*fields, *csi_fields(self.scenario))
 
     @property
     def action_fields(self) -> tuple[Field, ...]:
@@ -117,7 +113,7 @@ class Precoding(Task):
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[PrecodingState, Obs]:
         """See `Task.reset`."""
-        draw = draw_episodes(self.channel, episodes, seed)
+        draw = draw_episodes(self.channel, episodes, seed, self.horizon)
         empty = torch.zeros(len(draw.seed), self.scenario.max_users, self.scenario.num_antennas, dtype=torch.complex64)
         state = self._measured(
             PrecodingState(
@@ -210,8 +206,7 @@ class Precoding(Task):
     def _precoder(self, state: PrecodingState, action: dict[str, Tensor]) -> Tensor:
         if self.action == "precoder":
             return action["precoder"]
-        power, regularisation = action["structure"].clamp_min(0).unbind(-1)
-        power = power * state.present
+        power, regularisation = (action["structure"].clamp_min(0) * state.present[..., None]).unbind(-1)
         budget = torch.full_like(state.noise_power, self.tx_power)
         return structured_precoder(state.csi, power, regularisation, state.noise_power, budget)
 
