@@ -283,5 +283,5 @@ def test_an_agent_cannot_draw_or_score_the_episodes_of_its_comparison(name):
 
 
 def test_a_sweep_of_transmit_power_needs_a_fixed_noise():
-    with pytest.raises(SweepError, match="noise follows transmit power at a given snr_db, .* set noise_power_dbw"):
+    with pytest.raises(SweepError, match=r"noise follows transmit power at a given snr_db, .* set noise_power_dbw"):
         compare("precoding", ["mrt"], "rayleigh-32", 4, sweep={"tx_power_dbw": [0, 10]}, processes=1, show=False, progress=False)
