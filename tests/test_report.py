@@ -244,3 +244,13 @@ def test_page_fits_a_phone_and_sorts_on_click(page_path: Path, tmp_path: Path) -
     assert up.split() == ["zf", "rzf", "wmmse", "my_agent"]
     assert down.split() == ["wmmse", "rzf", "zf", "my_agent"]
     assert order == "descending"
+
+
+def test_a_metric_that_is_the_same_for_all_agents_has_no_column() -> None:
+    whole = Value(mean=1.0, ci95=(1.0, 1.0), unit="1", higher_is_better=True)
+    part = Value(mean=0.5, ci95=(0.4, 0.6), unit="1", higher_is_better=True)
+    alike = [record(agent, mean) for agent, mean in (("zf", 19.0), ("rzf", 20.0))]
+    never = [r.model_copy(update={"metrics": r.metrics | {"power_scale": whole}}) for r in alike]
+    once = [never[0], never[1].model_copy(update={"metrics": never[1].metrics | {"power_scale": part}})]
+    assert "power_scale" not in [column.title for column in point_table(never).columns]
+    assert "power_scale" in [column.title for column in point_table(once).columns]

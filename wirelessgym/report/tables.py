@@ -186,11 +186,19 @@ def measured(value: Value | None, best: bool = False) -> Cell:
 
 
 def scalar_metrics(records: Sequence[Record]) -> list[str]:
-    """Names of the metrics that get a column: the headline, then the others without entries of vectors."""
+    """Names of the metrics that get a column: the headline, then the others.
+
+    Entries of vectors have none, and neither has what is the same for all: a precoder that was never scaled down, say.
+    """
     names = dict.fromkeys([records[0].headline])
     for record in records:
         names |= dict.fromkeys(n for n in record.metrics if "[" not in n and not n.endswith("_per_episode"))
-    return list(names)
+    return [n for n in names if n == records[0].headline or not _same_for_all(records, n)]
+
+
+def _same_for_all(records: Sequence[Record], metric: str) -> bool:
+    found = [record.metrics[metric] for record in records if metric in record.metrics]
+    return len(found) > 1 and len({(value.mean, value.ci95) for value in found}) == 1
 
 
 def best_agents(records: Iterable[Record], metric: str) -> set[str]:
