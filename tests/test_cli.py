@@ -196,5 +196,5 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> 
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "Add --out out to the same command" in errors and "Traceback" not in errors
+    assert "finished blocks are kept, the same call with this out goes on from here" in errors and "Traceback" not in errors
     assert list((tmp_path / "out").glob("blocks/*"))

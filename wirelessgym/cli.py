@@ -174,7 +174,8 @@ def compare(
             **_overrides(settings, run),
         )
     except KeyboardInterrupt:
-        typer.echo(f"Add --out {folder} to the same command to go on from here.", err=True)
+        if out is None:
+            typer.echo(f"Add --out {folder} to the same command to go on from here.", err=True)
         raise
     _write_reports(table.records, folder, title)
     raise typer.Exit(table.exit_code)

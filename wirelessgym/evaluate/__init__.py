@@ -135,9 +135,8 @@ def compare(
         _run(plan, points, folder, processes, progress, done)
     except KeyboardInterrupt:
         _save(_table(done), folder)
-        saved = f"; {len(done)} of {len(points)} points are complete"
-        again = f"{saved}, the same call with out={str(folder)!r} goes on from here" if folder else saved
-        print(f"interrupted{again}", file=sys.stderr)
+        kept = "; finished blocks are kept, the same call with this out goes on from here" if folder else ""
+        print(f"interrupted: {len(done)} of {len(points)} points are complete{kept}", file=sys.stderr)
         raise
     table = _table(done)
     _save(table, folder)
