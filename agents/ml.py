@@ -30,6 +30,7 @@ class ML(Agent):
 
     soft: bool = True
     tasks = ("detection",)
+    exhaustive = True
 
     def act(self, task: Task, obs: Obs) -> Action:
         """Return symbols, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.

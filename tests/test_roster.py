@@ -93,3 +93,8 @@ def test_a_wrong_name_is_refused_in_words(text, error, message):
     with pytest.raises(error) as caught:
         named_agent(text)
     assert message in str(caught.value)
+
+
+def test_agents_whose_cost_explodes_take_part_only_when_named():
+    assert "ml" not in [entry.name for entry in roster(None, "detection")]
+    assert [entry.name for entry in roster(["ml"], "detection")] == ["ml"]

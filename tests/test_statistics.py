@@ -77,19 +77,45 @@ def test_a_quantity_that_is_not_finite_has_no_estimate_and_spoils_no_other():
     assert found["fine"].ci95 == (2.0, 2.0)
 
 
+def series(values, weights=None):
+    return Series(np.asarray(values, float), np.ones(len(values)) if weights is None else np.asarray(weights, float))
+
+
 def test_identical_agents_differ_by_nothing_without_a_warning():
     values = np.random.default_rng(0).normal(size=50)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert paired_p_value(values, values.copy()) == 1.0
-        assert paired_p_value(values, values + np.r_[1.0, np.zeros(49)]) == 1.0
+        assert paired_p_value(series(values), series(values.copy())) == 1.0
+        assert paired_p_value(series(np.zeros(9)), series(np.zeros(9))) == 1.0
+        assert paired_p_value(series(np.ones(9)), series(np.zeros(9))) == 0.0
+
+
+def test_p_value_of_means_is_that_of_a_paired_t_test():
+    a, b = np.random.default_rng(1).normal(10, 3, (2, 100))
+    assert paired_p_value(series(a), series(b)) == pytest.approx(stats.ttest_rel(a, b).pvalue)
+
+
+def test_p_value_of_ratios_is_uniform_where_nothing_differs():
+    rng = np.random.default_rng(2)
+    p = []
+    for _ in range(400):
+        energy = rng.gamma(5, size=200)
+        p.append(paired_p_value(*(series(energy * rng.gamma(4, size=200), energy) for _ in range(2))))
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_a_few_large_losses_outweigh_many_tiny_gains():
+    # Ranks would call the first agent better: it wins most episodes. Its mean, which is what is shown, says otherwise.
+    loss = np.r_[np.full(95, -1e-6), np.linspace(1, 2, 5)]
+    assert stats.wilcoxon(loss).pvalue < 1e-3
+    assert paired_p_value(series(loss), series(np.zeros(100))) > 0.01
 
 
 def test_a_consistent_small_gain_is_significant_and_noise_is_not():
     rng = np.random.default_rng(1)
     a = rng.normal(10, 3, 100)
-    assert paired_p_value(a + 0.01, a) < 1e-10
-    assert paired_p_value(a, a + rng.choice([-1, 1], 100) * rng.random(100)) > 0.01
+    assert paired_p_value(series(a + 0.01 + rng.normal(0, 1e-3, 100)), series(a)) < 1e-10
+    assert paired_p_value(series(a), series(a + rng.choice([-1, 1], 100) * rng.random(100))) > 0.01
 
 
 def test_holm_gives_the_values_of_the_textbook_example():

@@ -26,6 +26,7 @@ class Agent(ABC):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()  # ids of the tasks it can do; empty: any
+    exhaustive: ClassVar[bool] = False  # whether its cost explodes with the setting: such agents take part only when named
 
     @abstractmethod
     def act(self, task: Task, obs: Obs) -> Action:

@@ -127,7 +127,9 @@ def compare(
     task: Annotated[str, typer.Argument(help="Task id.")],
     agents: Annotated[
         list[str] | None,
-        typer.Option(help="Agents with commas between; options as id:option=value, your own as module:name. Default: all."),
+        typer.Option(
+            help="Agents with commas between; options as id:option=value, your own as module:name. Default: all but ml."
+        ),
     ] = None,
     scenario: Annotated[
         list[str] | None, typer.Option(help="Scenario ids or TOML files with commas between; default: the task's own.")

@@ -81,7 +81,7 @@ class Paired(_Part):
         reference: name of that agent.
         difference: this agent's value minus the reference's.
         ci95: 95 % interval of the difference, both resampled together.
-        p_value: two-sided Wilcoxon signed-rank test on per-episode values.
+        p_value: two-sided paired t-test on that difference.
         p_value_corrected: the same after Holm's correction over the agents compared at this point.
         better: whether the difference is in the good direction (False for no difference).
     """

@@ -95,7 +95,8 @@ def compare(
     Args:
         task: task id, or a task class.
         agents: registry ids (``"wmmse"``, ``"wmmse:iterations=50"``), ``"module:name"``, and whatever
-            `wirelessgym.as_agent` takes; None for all registered agents that do the task.
+            `wirelessgym.as_agent` takes; None for all registered agents that do the task, but for
+            exhaustive ones (`Agent.exhaustive`).
         scenario: scenario id, TOML file or `Scenario`, or several of them; by default the task's own.
         episodes: number of episodes, at least 2; they are episodes 0, 1, ... of ``seed``.
         seed: their seed.

@@ -57,7 +57,8 @@ def roster(agents: object, task: str) -> list[Entry]:
 
     Args:
         agents: registry ids (with options as ``wmmse:iterations=50``), ``module:name``, or anything that
-            `wirelessgym.as_agent` takes, in a list or one alone; None for every registered agent that does the task.
+            `wirelessgym.as_agent` takes, in a list or one alone; None for every registered agent that does the task, but
+            for exhaustive ones (`Agent.exhaustive`).
         task: task id.
 
     Raises:
@@ -68,7 +69,7 @@ def roster(agents: object, task: str) -> list[Entry]:
     """
     wanted: list[object] = [agents]
     if agents is None:
-        wanted = list(agents_for(task))
+        wanted = [name for name in agents_for(task) if not make_agent(name).exhaustive]
     elif isinstance(agents, Sequence) and not isinstance(agents, str):
         wanted = list(agents)
     if not wanted:

@@ -2,8 +2,8 @@
 
 Episodes are independent and every agent meets the same ones, so episodes are what is resampled, all quantities of a
 comparison with the same resamples. Sources: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section
-13.3 (percentile interval); Wilcoxon, Biometrics Bulletin 1(6), 1945 (signed ranks); Holm, Scand. J. Statist. 6(2),
-1979 (correction).
+13.3 (percentile interval); Student, Biometrika 6(1), 1908 (paired differences); Holm, Scand. J. Statist. 6(2), 1979
+(correction).
 """
 
 from __future__ import annotations
@@ -42,6 +42,16 @@ class Series:
     def per_episode(self) -> Array:
         """The value of each episode alone, shape (episodes,)."""
         return self._ratio(self.numerator, self.denominator)
+
+    @property
+    def influence(self) -> Array:
+        """How far each episode pulls the value, shape (episodes,), of zero mean: for a mean, its distance from it.
+
+        Source: Efron and Tibshirani, section 21.4 (the delta method by influence functions).
+        """
+        ratio = self.numerator.sum() / self.denominator.sum()
+        pull = np.asarray((self.numerator - ratio * self.denominator) / self.denominator.mean())
+        return 10 / np.log(10) / ratio * pull if self.decibel else pull
 
     @property
     def value(self) -> float:
@@ -113,16 +123,16 @@ def estimate(series: Mapping[str, Series]) -> dict[str, Estimate | None]:
     return found
 
 
-def paired_p_value(a: Array, b: Array) -> float:
-    """Two-sided p-value of the Wilcoxon signed-rank test on per-episode values.
+def paired_p_value(a: Series, b: Series) -> float:
+    """Two-sided p-value of a paired t-test on ``a.value - b.value``: on the difference that is shown, not on ranks or medians.
 
-    Equal pairs are dropped; 1 if all are equal.
+    The values may be ratios of sums; the test is then on each episode's influence on them. 1 for agents that don't differ.
     """
-    difference = a - b
-    difference = difference[np.isfinite(difference) & (difference != 0)]
-    if not difference.size:
-        return 1.0
-    return float(stats.wilcoxon(difference).pvalue)
+    shown = a.value - b.value
+    per_episode = shown + a.influence - b.influence
+    if np.ptp(per_episode) <= 1e-12 * np.abs(per_episode).max(initial=0.0):  # every episode differs by the same
+        return 1.0 if shown == 0 else 0.0
+    return float(stats.ttest_1samp(per_episode, 0.0).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

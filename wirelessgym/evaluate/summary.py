@@ -173,8 +173,7 @@ def _paired(
     if base is None:
         return {}
     differences = {name: found.minus(base) for name in names if name != reference and (found := headlines.get(name))}
-    alone = {name: played[name][headline.name].per_episode for name in (reference, *differences)}
-    p_values = [paired_p_value(alone[name], alone[reference]) for name in differences]
+    p_values = [paired_p_value(played[name][headline.name], played[reference][headline.name]) for name in differences]
     return {
         name: Paired(
             reference=reference,

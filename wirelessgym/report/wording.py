@@ -211,8 +211,8 @@ def notes(records: Sequence[Record]) -> list[str]:
     )
     if any(record.paired for record in records):
         said.append(
-            "Differences are paired, episode by episode. p is that of a two-sided Wilcoxon signed-rank test, corrected "
-            "after Holm over the agents compared at the same point."
+            "Differences are paired, episode by episode. p is that of a two-sided paired t-test, corrected after Holm "
+            "over the agents compared at the same point."
         )
     if any(record.role == "bound" for record in records):
         said.append("The bound is the best value known for these episodes. It uses what no agent sees.")
