@@ -8,6 +8,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from toy_task import USERS, Toy
 
+import wirelessgym
 from wirelessgym.agent import as_agent
 from wirelessgym.env import Env, VectorEnv
 from wirelessgym.registry import load_scenario
@@ -130,6 +131,23 @@ def test_a_stable_baselines_model_trains_on_the_batch_and_plugs_in_as_an_agent(r
     task = toy()
     state, obs = task.reset(range(6))
     assert rollout(task, lambda obs: agent.act(task, obs), state, obs)["nmse"].isfinite().all()
+
+
+def test_a_model_trained_on_one_flattened_link_plugs_in_as_an_agent(rl):
+    from stable_baselines3 import PPO
+
+    name, settings = "wirelessgym/Precoding-v0", {"scenario": "rayleigh-32", "action": "structure", "num_users": (2, 3)}
+    env = gym.wrappers.FlattenObservation(gym.make(name, **settings))
+    model = PPO("MlpPolicy", env, n_steps=16, batch_size=16, n_epochs=1, device="cpu", seed=0).learn(16)
+    task = wirelessgym.make_task("precoding", **settings)
+    _, obs = task.reset([0], 3)
+    flat, _ = env.reset(seed=3)
+    agent = wirelessgym.as_agent(model)
+    expected, _ = model.predict(flat, deterministic=True)
+    np.testing.assert_array_equal(agent.act(task, obs)[0], expected)
+    other = wirelessgym.make_task("precoding", **settings | {"num_users": 2})
+    with pytest.raises(ValueError, match=r"PPO was trained on observations of \(\d+,\) numbers, this task's flatten to"):
+        agent.act(other, other.reset([0], 3)[1])
 
 
 def test_the_adapter_needs_same_step_autoreset(rl):

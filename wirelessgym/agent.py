@@ -118,17 +118,31 @@ class StableBaselinesAgent(Agent):
 
     def act(self, task: Task, obs: Obs) -> Action:
         """Predict deterministically."""
-        # Shaped as in training: entries that were scalars may have got an axis of one.
-        spaces = self.policy.observation_space.spaces
-        if missing := sorted(set(spaces) - set(obs)):
+        seen = self._as_trained(obs)
+        action, _ = self.policy.predict(seen, deterministic=True)
+        (field,) = task.action_fields
+        return to_complex(torch.as_tensor(np.asarray(action)), field)
+
+    def _as_trained(self, obs: Obs) -> Any:
+        """Observations as the policy knows them: a dict of arrays, or one row of numbers from Gymnasium's FlattenObservation."""
+        arrays = {key: to_real(value).numpy() for key, value in obs.items()}
+        space = self.policy.observation_space
+        spaces = getattr(space, "spaces", None)
+        if spaces is None:
+            flat = np.concatenate([arrays[key].reshape(len(arrays[key]), -1) for key in sorted(arrays)], 1, dtype=np.float32)
+            if flat.shape[1:] != space.shape:
+                raise ValueError(
+                    f"{self.title} was trained on observations of {space.shape} numbers, this task's flatten to {flat.shape[1:]};"
+                    " act on the task and settings of its training"
+                )
+            return flat
+        if missing := sorted(set(spaces) - set(arrays)):
             raise ValueError(
                 f"{self.title} was trained on observations with {missing[0]!r}, this task's have {', '.join(obs)}; "
                 "act on the task and settings of its training"
             )
-        arrays = {key: to_real(obs[key]).numpy().reshape(-1, *space.shape) for key, space in spaces.items()}
-        action, _ = self.policy.predict(arrays, deterministic=True)
-        (field,) = task.action_fields
-        return to_complex(torch.as_tensor(np.asarray(action)), field)
+        # Shaped as in training: entries that were scalars may have got an axis of one.
+        return {key: arrays[key].reshape(-1, *space.shape) for key, space in spaces.items()}
 
     @property
     def name(self) -> str:
