@@ -133,7 +133,7 @@ SETTINGS = [
     ({"num_users": 0}, "num_users=0", "num_users: allowed is 1 to 64, got 0"),
     ({"panel": {"columns": 0}}, "panel.columns=0", "panel.columns: allowed is 1 to 64, got 0"),
     ({"model": "uda"}, "model=uda", "model: input should be 'uma', 'umi', "),
-    ({"action": "beam"}, "action=beam", "action is 'precoder' or 'structure', got 'beam'"),
+    ({"action": "beam"}, "action=beam", "action: input should be 'precoder' or 'structure', got 'beam'"),
 ]
 
 

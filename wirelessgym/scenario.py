@@ -248,18 +248,23 @@ def _complaint(problem: Any) -> str:
         return f"unknown key {key!r}; {hint}"
     if problem["type"] == "missing":
         return f"missing key {key!r}"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
     if not key:  # about the scenario as a whole
-        return str(message)
+        return refusal(problem, {})
+    schema = owner.model_json_schema()["properties"][keys[-1]]
+    return f"{key}: {refusal(problem, schema)}, got {json.dumps(problem['input'], default=str)}"
+
+
+def refusal(problem: Any, schema: Mapping[str, Any]) -> str:
+    """What was expected instead, in words, from a complaint of pydantic's and the field's JSON schema."""
     if problem["type"] in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
-        message = f"allowed is {_allowed_range(owner, keys[-1])}"
-    return f"{key}: {message}, got {json.dumps(problem['input'], default=str)}"
+        return f"allowed is {_allowed_range(schema)}"
+    message: str = problem["msg"].removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
 
 
-def _allowed_range(owner: type[BaseModel], key: str) -> str:
-    """The bounds of a field, from its JSON schema, where they may stand in one of several alternatives."""
-    schemas = [owner.model_json_schema()["properties"][key]]
+def _allowed_range(schema: Mapping[str, Any]) -> str:
+    """The bounds of a field, which may stand in one of several alternatives."""
+    schemas = [schema]
     while not any(bound in schemas[0] for bound in ("minimum", "exclusiveMinimum")):
         schemas = schemas[0].get("anyOf", []) + schemas[1:]
     low, high = schemas[0].get("minimum"), schemas[0]["maximum"]

@@ -10,15 +10,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar, get_type_hints
 
 import numpy as np
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from wirelessgym.fields import Action, Field, Obs, Rows
 from wirelessgym.metrics import Metric
-from wirelessgym.scenario import Scenario
+from wirelessgym.scenario import Scenario, refusal
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,17 @@ class State(Rows):
     time_step: Tensor
 
 
+@cache
+def _checked_type(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+
+
 @dataclass(frozen=True)
 class Task(ABC):
     """One physical-layer problem in one scenario.
 
     Subclasses are frozen dataclasses: ``scenario`` and the task's own options are their fields, so two tasks are equal when
-    their settings are.
+    their settings are. An option's annotation says what it accepts: ``slots: Annotated[int, Field(ge=1, le=9)] = 4``.
     """
 
     scenario: Scenario
@@ -68,6 +75,21 @@ class Task(ABC):
     metrics: ClassVar[tuple[Metric, ...]]  # the first is the headline
     differentiable: ClassVar[bool]
     bound_varies: ClassVar[bool] = True  # whether the bound differs from step to step of an episode
+
+    def __post_init__(self) -> None:
+        """Refuse options of the wrong type or out of range, as their annotations say.
+
+        Raises:
+            ValueError: naming the task, the option, what is allowed and what came.
+        """
+        hints = get_type_hints(type(self), include_extras=True)
+        for option in (f.name for f in fields(self) if f.name != "scenario"):
+            value, kind = getattr(self, option), _checked_type(hints[option])
+            try:
+                kind.validate_python(value)
+            except ValidationError as error:
+                said = refusal(error.errors()[0], kind.json_schema())
+                raise ValueError(f"{self.id}: {option}: {said}, got {value!r}") from None
 
     @property
     def horizon(self) -> int:

@@ -99,7 +99,7 @@ def test_gradients_through_step_are_finite_differences():
 
 
 def test_options_out_of_range_are_refused():
-    with pytest.raises(ValueError, match=r"num_past is an integer in \[1, 256\], got 0"):
+    with pytest.raises(ValueError, match=r"num_past: allowed is 1 to 256, got 0"):
         make_task("channel_prediction", num_past=0)
 
 

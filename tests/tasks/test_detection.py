@@ -84,10 +84,12 @@ def test_gradients_through_step_are_finite_differences():
 
 
 def test_options_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="modulation is one of qpsk, 16qam, 64qam, got '8psk'"):
+    with pytest.raises(ValueError, match="modulation: input should be 'qpsk', '16qam' or '64qam', got '8psk'"):
         make_task("detection", modulation="8psk")
-    with pytest.raises(ValueError, match=r"num_slots is an integer in \[1, 1000\], got 2.5"):
+    with pytest.raises(ValueError, match=r"num_slots: input should be a valid integer, got 2.5"):
         make_task("detection", num_slots=2.5)
+    with pytest.raises(ValueError, match="detection: llrs: input should be a valid boolean, got 'false'"):
+        make_task("detection", llrs="false")
 
 
 def test_it_draws_itself():

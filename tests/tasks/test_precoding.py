@@ -140,9 +140,9 @@ def test_gradients_through_step_are_finite_differences(options):
 
 
 def test_options_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="action is 'precoder' or 'structure', got 'beam'"):
+    with pytest.raises(ValueError, match="precoding: action: input should be 'precoder' or 'structure', got 'beam'"):
         make_task("precoding", action="beam")
-    with pytest.raises(ValueError, match=r"csi_delay_slots is an integer in \[0, 1000\], got -1"):
+    with pytest.raises(ValueError, match=r"csi_delay_slots: allowed is 0 to 1000, got -1"):
         make_task("precoding", csi_delay_slots=-1)
 
 

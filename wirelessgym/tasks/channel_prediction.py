@@ -10,9 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field as Bounds
 from torch import Tensor
 
 from wirelessgym.channel import Channel, Rays
@@ -63,10 +64,10 @@ class ChannelPrediction(Task):
             the true SNR is 10 log10(2 num_past) dB above the nominal one; only for comparison with it.
     """
 
-    num_past: int = 16
-    num_future: int = 4
+    num_past: Annotated[int, Bounds(ge=1, le=256)] = 16
+    num_future: Annotated[int, Bounds(ge=1, le=256)] = 4
     noise_power_observable: bool = True
-    steering_snr_db: float = 10.0
+    steering_snr_db: Annotated[float, Bounds(ge=-50, le=100)] = 10.0
     noisy_targets: bool = False
     released_noise_scaling: bool = False
 
@@ -86,12 +87,6 @@ class ChannelPrediction(Task):
             "Liu et al., J. Commun. Inf. Netw. 9(2), 2024, eq. (14)",
         ),
     )
-
-    def __post_init__(self) -> None:
-        for name in ("num_past", "num_future"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= 256:
-                raise ValueError(f"channel_prediction: {name} is an integer in [1, 256], got {value!r}")
 
     @cached_property
     def channel(self) -> Channel:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field as Bounds
 from torch import Tensor
 
 from wirelessgym.channel import Channel, Rays
@@ -83,7 +84,7 @@ class Detection(Task):
     """
 
     modulation: Literal["qpsk", "16qam", "64qam"] = "16qam"
-    num_slots: int = 6
+    num_slots: Annotated[int, Bounds(ge=1, le=1000)] = 6
     noise_power_observable: bool = True
     llrs: bool = False
 
@@ -91,12 +92,6 @@ class Detection(Task):
     default_scenario: ClassVar[str] = "uma-nlos-64"
     differentiable: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = _METRICS
-
-    def __post_init__(self) -> None:
-        if self.modulation not in BITS_PER_SYMBOL:
-            raise ValueError(f"detection: modulation is one of {', '.join(BITS_PER_SYMBOL)}, got {self.modulation!r}")
-        if not isinstance(self.num_slots, int) or not 1 <= self.num_slots <= 1000:
-            raise ValueError(f"detection: num_slots is an integer in [1, 1000], got {self.num_slots!r}")
 
     @cached_property
     def channel(self) -> Channel:

@@ -11,9 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field as Bounds
 from torch import Tensor
 
 from wirelessgym.capacity import dpc_sum_capacity, interference_free_rate, structured_precoder
@@ -61,7 +62,7 @@ class Precoding(Task):
     """
 
     action: Literal["precoder", "structure"] = "precoder"
-    csi_delay_slots: int = 0
+    csi_delay_slots: Annotated[int, Bounds(ge=0, le=1000)] = 0
 
     id: ClassVar[str] = "precoding"
     default_scenario: ClassVar[str] = "uma-nlos-64"
@@ -72,12 +73,6 @@ class Precoding(Task):
         Metric("min_rate", "bit/s/Hz", True, "min_k log2(1 + SINR_k)", _SOURCE),
         Metric("power_scale", "1", True, "min(1, sqrt(P / sum_k |w_k|^2))", "power budget; below 1 the precoder was scaled down"),
     )
-
-    def __post_init__(self) -> None:
-        if self.action not in ("precoder", "structure"):
-            raise ValueError(f"precoding: action is 'precoder' or 'structure', got {self.action!r}")
-        if not isinstance(self.csi_delay_slots, int) or not 0 <= self.csi_delay_slots <= 1000:
-            raise ValueError(f"precoding: csi_delay_slots is an integer in [0, 1000], got {self.csi_delay_slots!r}")
 
     @cached_property
     def channel(self) -> Channel:
