@@ -160,7 +160,7 @@ def max_doppler_hz(task: Task, speed_mps: Tensor) -> Tensor:
 def clarke_correlation(doppler_hz: Tensor, slot_duration_s: float, num_lags: int) -> Tensor:
     """Correlation of isotropic scattering over time, ``J0(2 pi f_d k T)`` for k = 0, ..., num_lags - 1.
 
-    Source: Clarke, Bell Syst. Tech. J. 47(6), 1968; Jakes, "Microwave Mobile Communications", 1974, eq. (1.3-7).
+    Source: Clarke, Bell Syst. Tech. J. 47(6), 1968; Jakes, "Microwave Mobile Communications", 1974, chapter 1.
 
     Args:
         doppler_hz: shape (...), float64, largest Doppler shift.

@@ -2,7 +2,7 @@
 
 A ray sits in few bins of beam and delay, where it stands far above the noise; and the rays of one beam have similar
 Doppler shifts, which few coefficients describe. Source of the domain: Yin, Wang, Liu, Gesbert, IEEE J. Sel. Areas
-Commun. 38(12), 2020, section III; of the fit: Kay, "Modern Spectral Estimation", 1988, section 7.5.
+Commun. 38(12), 2020; of the fit: Kay, "Modern Spectral Estimation", 1988.
 """
 
 from __future__ import annotations

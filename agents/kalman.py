@@ -1,8 +1,8 @@
 """Kalman prediction with an autoregressive model of the fading that is estimated from each episode.
 
 Source: Kay, "Fundamentals of Statistical Signal Processing: Estimation Theory", 1993, chapter 13 (the filter); Baddour
-and Beaulieu, "Autoregressive modeling for fading channel simulation", IEEE Trans. Wireless Commun. 4(4), 2005, section
-II (the Yule-Walker equations, and the small diagonal that keeps them well conditioned).
+and Beaulieu, "Autoregressive modeling for fading channel simulation", IEEE Trans. Wireless Commun. 4(4), 2005
+(the Yule-Walker equations, and the small diagonal that keeps them well conditioned).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Both are built such that the error each hands on is uncorrelated with the error 
 ``tr(W H) = users``, the denoiser by having no divergence. All filters are functions of the Gram matrix ``H^H H``, so
 that one eigendecomposition per channel serves every slot and iteration.
 
-Source: Ma, Ping, "Orthogonal AMP", IEEE Access 5, 2017, section III; the estimate of the error variance is that of
+Source: Ma, Ping, "Orthogonal AMP", IEEE Access 5, 2017; the estimate of the error variance is that of
 He, Wen, Jin, Li, "Model-driven deep learning for MIMO detection", IEEE Trans. Signal Process. 68, 2020.
 """
 

@@ -1,7 +1,7 @@
 """Beam and delay coordinates of a planar array's OFDM channel: unitary Fourier transforms, in which few entries hold the energy.
 
 Source: Yin, Wang, Liu, Gesbert, "Addressing the curse of mobility in massive MIMO with Prony-based angular-delay domain channel
-predictions", IEEE J. Sel. Areas Commun. 38(12), 2020, section III.
+predictions", IEEE J. Sel. Areas Commun. 38(12), 2020.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def user_rates(h: Tensor, w: Tensor, noise_power: Tensor) -> Tensor:
         noise_power: shape (batch,), watt.
 
     Returns:
-        Shape (batch, users), bit/s/Hz. Source: Shi et al., IEEE Trans. Signal Process. 59(9), 2011, eq. (2).
+        Shape (batch, users), bit/s/Hz. Source: Shi et al., IEEE Trans. Signal Process. 59(9), 2011.
     """
     received = inner(h[:, :, None], w[:, None]).abs().square()
     signal = received.diagonal(dim1=-2, dim2=-1)

@@ -40,7 +40,7 @@ def draw_tdl(model: Any, scenario: Scenario, num_users: int, rows: Sequence[torc
     """Draw a sum-of-sinusoids realisation of Sionna's profile, in the order in which Sionna draws it.
 
     Sionna forms it at once for all times; keeping the sinusoids instead leaves time an argument. Source: TR 38.901 V19.2, section
-    7.7.2; Xiao, Zheng, Beaulieu, IEEE Trans. Wireless Commun. 5(3), 2006, eq. (6) and (11).
+    7.7.2; Xiao, Zheng, Beaulieu, IEEE Trans. Wireless Commun. 5(12), 2006.
     """
     taps, antennas, sinusoids = model.num_clusters, scenario.num_antennas, NUM_SINUSOIDS
     max_doppler_hz = scenario.carrier_frequency_hz / SPEED_OF_LIGHT_MPS

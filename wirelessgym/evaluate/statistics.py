@@ -47,7 +47,7 @@ class Series:
     def influence(self) -> Array:
         """How far each episode pulls the value, shape (episodes,), of zero mean: for a mean, its distance from it.
 
-        Source: Efron and Tibshirani, section 21.4 (the delta method by influence functions).
+        Source: Efron and Tibshirani, chapter 21 (influence functions and the delta method).
         """
         ratio = self.numerator.sum() / self.denominator.sum()
         pull = np.asarray((self.numerator - ratio * self.denominator) / self.denominator.mean())

@@ -1,7 +1,7 @@
 """Channel prediction: from noisy past slots of a moving user's channel to its next slots.
 
 Each step shows the last slots over all antennas and subcarriers and asks for the next ones, then time moves on by as many slots
-as were asked for. Setting: Zheng and Dai, arXiv 2412.20772, section II-B; Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2), 2024.
+as were asked for. Setting: Zheng and Dai, arXiv 2412.20772; Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2), 2024.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from wirelessgym.tasks._drawing import Image, as_image, new_figure
 from wirelessgym.tasks._episodes import draw_episodes, draw_noise_power
 from wirelessgym.tasks._geometry_bound import geometry_bound
 
-_SOURCE = "Liu et al., J. Commun. Inf. Netw. 9(2), 2024, eq. (13)"
+_SOURCE = "Liu et al., J. Commun. Inf. Netw. 9(2), 2024"
 _RATIO = ("squared_error", "target_energy")
 
 
@@ -84,7 +84,7 @@ class ChannelPrediction(Task):
             "bit/s/Hz",
             True,
             "mean log2(1 + |h^H h_hat|^2 / (|h_hat|^2 noise))",
-            "Liu et al., J. Commun. Inf. Netw. 9(2), 2024, eq. (14)",
+            "Liu et al., J. Commun. Inf. Netw. 9(2), 2024",
         ),
     )
 

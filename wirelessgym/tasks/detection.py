@@ -2,7 +2,7 @@
 
 ``y = H x + n`` for a few received vectors per step, over which the channel stands still. The agent sees y and H and answers with
 an estimate of every symbol, and if the task asks for them with log-likelihood ratios of their bits. Setting: Zheng and Dai, arXiv
-2412.20772, section II-C.
+2412.20772.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from wirelessgym.task import State, Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
 from wirelessgym.tasks._episodes import csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
 
-_SOURCE = "Zheng and Dai, arXiv 2412.20772, section V"
+_SOURCE = "Zheng and Dai, arXiv 2412.20772"
 _METRICS = (
     Metric("nmse", "1", False, "sum |x_hat - x|^2 / sum |x|^2", _SOURCE, ratio=("squared_error", "symbol_energy")),
     Metric("ser", "1", False, "share of nearest-point decisions that are wrong", _SOURCE),

@@ -2,7 +2,7 @@
 
 User k receives ``y_k = h_k^H sum_j w_j s_j + n_k`` (narrowband, the subcarrier at the carrier). The agent sees the channel as the
 base station knows it, perfect, noisy or some slots old, and answers with a precoding vector per user under a power budget. It is
-scored on the true channel. Setting: Zheng and Dai, arXiv 2412.20772, section II-D.
+scored on the true channel. Setting: Zheng and Dai, arXiv 2412.20772.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wirelessgym.task import State, Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
 from wirelessgym.tasks._episodes import csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
 
-_SOURCE = "Shi et al., IEEE Trans. Signal Process. 59(9), 2011, eq. (2)"
+_SOURCE = "Shi et al., IEEE Trans. Signal Process. 59(9), 2011"
 
 
 @dataclass(frozen=True)
