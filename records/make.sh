@@ -8,6 +8,7 @@ python=${1:-.venv/bin/python}
 make_record() {  # NAME, then the arguments of compare
     local name=$1
     shift
+    rm -rf "runs/records/$name/records" # of other settings; finished blocks stay
     "$python" -m wirelessgym compare "$@" --seed 7 --out "runs/records/$name"
     rm -rf "records/$name"
     mkdir -p "records/$name"
