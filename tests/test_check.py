@@ -225,3 +225,11 @@ def test_target_names_an_agent_a_task_or_a_scenario() -> None:
     assert scenario[0] == "scenario rayleigh-32" and problems(scenario[1]) == ""
     with pytest.raises(UnknownIdError, match="nothing is called 'rzff'"):
         list(inspect_target("rzff"))
+
+
+def test_an_agent_that_reaches_for_the_episodes_is_found_as_in_a_comparison() -> None:
+    class Peeping(Agent):
+        def act(self, task: Task, obs: Obs) -> Action:
+            return task.reset([0])[0].symbols
+
+    assert "'reset' is out of their reach" in problems(check_agent(Peeping(), Good(SCENARIO)))

@@ -14,6 +14,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent, as_agent
 from wirelessgym.check.findings import Finding, attempt, collect, disturb_random_state, rule, same, take, watched_random_state
 from wirelessgym.check.task_contract import check_task
+from wirelessgym.evaluate.settings import settings_of
 from wirelessgym.registry import load_scenario, make_task
 from wirelessgym.scenario import Scenario, ScenarioError
 from wirelessgym.task import Task
@@ -50,7 +51,7 @@ def _agent_findings(agent: Agent, task: Task, seed: int) -> Iterator[Finding]:
     kept = take(obs, range(BATCH))
     with watched_random_state() as touched:
         agent.reset(BATCH)
-        action = agent.act(task, obs)
+        action = agent.act(settings_of(task), obs)
     fits = attempt(
         f"a batch of {BATCH} gets actions of the right shape and dtype, all finite",
         "the action does not fit its fields",
@@ -96,7 +97,7 @@ def _agent_findings(agent: Agent, task: Task, seed: int) -> Iterator[Finding]:
 def _fresh_action(agent: Agent, task: Task, obs: dict[str, Tensor]) -> dict[str, Tensor]:
     batch = len(next(iter(obs.values())))
     agent.reset(batch)
-    return task.check_action(agent.act(task, {key: value.clone() for key, value in obs.items()}), batch)
+    return task.check_action(agent.act(settings_of(task), {key: value.clone() for key, value in obs.items()}), batch)
 
 
 def _relative_difference(value: Tensor, reference: Tensor) -> float:
@@ -108,7 +109,7 @@ def _play(agent: Agent, task: Task, seed: int) -> None:
     state, obs = task.reset(episodes=[0], seed=seed)
     agent.reset(1)
     for _ in range(2):
-        state, step = task.step(state, agent.act(task, obs))
+        state, step = task.step(state, agent.act(settings_of(task), obs))
         obs = step.obs
 
 
