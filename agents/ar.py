@@ -1,6 +1,6 @@
 """Autoregression fitted to each episode, one model for all antennas and subcarriers.
 
-Source: Kay, "Modern Spectral Estimation", 1988, section 7.5 (the covariance method), pooled over entries; Duel-Hallen,
+Source: Kay, "Modern Spectral Estimation", 1988 (the covariance method), pooled over entries; Duel-Hallen,
 "Fading channel prediction for mobile radio adaptive transmission systems", Proc. IEEE 95(12), 2007.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
@@ -43,18 +42,14 @@ class Random(Agent):
 
     def _draw(self, task: Task, entry: Field, obs: Obs, batch: int) -> Tensor:
         shape = (batch, *entry.shape)
-        if entry.dtype == "bool":
-            return torch.rand(shape, generator=self._generator) < 0.5
-        if entry.dtype == "int64":
-            return torch.randint(int(entry.low), int(entry.high) + 1, shape, generator=self._generator)
-        if entry.dtype == "float32":
-            if entry.name == "llrs" or math.isinf(entry.low) or math.isinf(entry.high):
-                return torch.randn(shape, generator=self._generator)
-            return entry.low + (entry.high - entry.low) * torch.rand(shape, generator=self._generator)
+        if entry.name == "llrs":
+            return torch.randn(shape, generator=self._generator)
         if entry.name == "symbols":
             points: Tensor = task.constellation  # type: ignore[attr-defined]
             return points[torch.randint(len(points), shape, generator=self._generator)]
-        drawn = torch.randn(shape, dtype=torch.complex64, generator=self._generator)
+        drawn = entry.draw(batch, self._generator)
+        if entry.dtype != "complex64":
+            return drawn
         scale = torch.ones(batch)
         if "tx_power" in obs:
             scale = (obs["tx_power"].cpu() / drawn.abs().square().flatten(1).sum(-1)).sqrt()

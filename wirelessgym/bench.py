@@ -19,6 +19,7 @@ from rich.table import Table
 
 from wirelessgym.channel import Channel
 from wirelessgym.channel.synthesis import synthesise
+from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.registry import load_scenario, make_task
 from wirelessgym.scenario import Scenario
 
@@ -67,7 +68,7 @@ def bench_channel(fast: bool = False) -> list[Row]:
     Args:
         fast: a quarter of the batch and one repetition, for a first look; its numbers are not the ones to quote.
     """
-    with _one_thread():
+    with one_thread():
         scenario = load_scenario("uma-nlos-128")
         batch = 16 if fast else 64
         rows = [
@@ -84,22 +85,11 @@ def bench_channel(fast: bool = False) -> list[Row]:
 
 def bench_env(fast: bool = False) -> list[Row]:
     """Compare the Gymnasium view with the task that it wraps, print a table and return its rows."""
-    with _one_thread():
+    with one_thread():
         rows = [_view_overhead(name, steps=20 if fast else 100) for name in ("precoding", "detection")]
         rows.append(_reset_cost())
         _print("Gymnasium: VectorEnv over the bare task (64 environments)", rows)
     return rows
-
-
-class _one_thread:
-    """Measure on one thread, and give the others back."""
-
-    def __enter__(self) -> None:
-        self.threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self.threads)
 
 
 def _synthesis(scenario: Scenario, batch: int, repeats: int, target: float) -> Row:

@@ -6,6 +6,7 @@ float32 with a trailing axis of two, (re, im): `to_real` and `to_complex` are th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, TypeAlias
@@ -46,6 +47,17 @@ class Field:
         """The dtype as torch names it."""
         dtype: torch.dtype = getattr(torch, self.dtype)
         return dtype
+
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Draw values, shape (batch, *shape): uniform where a real entry is bounded on both sides or counts, normal otherwise."""
+        shape = (batch, *self.shape)
+        if self.dtype == "bool":
+            return torch.rand(shape, generator=generator) < 0.5
+        if self.dtype == "int64":
+            return torch.randint(int(self.low), int(self.high) + 1, shape, generator=generator)
+        if self.dtype == "float32" and math.isfinite(self.low) and math.isfinite(self.high):
+            return self.low + (self.high - self.low) * torch.rand(shape, generator=generator)
+        return torch.randn(shape, generator=generator, dtype=self.torch_dtype)
 
     def check(self, value: object, batch: int) -> Tensor:
         """Return ``value`` as a tensor of shape (batch, *shape) and the field's dtype, or say what is wrong with it.

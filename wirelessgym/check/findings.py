@@ -62,20 +62,9 @@ def _where(error: Exception) -> str:
 
 
 def random_action(action_fields: Sequence[Field], batch: int, seed: int = 0) -> dict[str, Tensor]:
-    """Draw an action: uniform where a real entry is bounded on both sides or counts, normal otherwise."""
+    """Draw each entry of an action; see `Field.draw`."""
     generator = torch.Generator().manual_seed(seed)
-    action: dict[str, Tensor] = {}
-    for field in action_fields:
-        shape = (batch, *field.shape)
-        if field.dtype == "bool":
-            action[field.name] = torch.rand(shape, generator=generator) < 0.5
-        elif field.dtype == "int64":
-            action[field.name] = torch.randint(int(field.low), int(field.high) + 1, shape, generator=generator)
-        elif field.dtype == "float32" and np.isfinite([field.low, field.high]).all():
-            action[field.name] = field.low + (field.high - field.low) * torch.rand(shape, generator=generator)
-        else:
-            action[field.name] = torch.randn(shape, generator=generator, dtype=field.torch_dtype)
-    return action
+    return {field.name: field.draw(batch, generator) for field in action_fields}
 
 
 @contextmanager

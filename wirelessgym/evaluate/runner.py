@@ -105,7 +105,7 @@ def run_block(block: Block) -> Outcomes:
     """Play a block with everybody whose outcome isn't kept yet; agents are made anew for each block."""
     outcomes = block.stored()
     missing = {name: entry for name, entry in block.players.items() if name not in outcomes}
-    with _one_thread():
+    with one_thread():
         course = walk(block.task, *block.task.reset(block.episodes, block.seed))
         for name, entry in missing.items():
             if entry is None:
@@ -164,7 +164,7 @@ def _built(task: Task) -> Task:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One torch thread: sums over several threads would round differently from machine to machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

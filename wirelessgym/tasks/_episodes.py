@@ -15,6 +15,7 @@ from wirelessgym.channel.randomness import generators, integers, uniform
 from wirelessgym.fields import Field
 from wirelessgym.metrics import from_decibels
 from wirelessgym.scenario import FloatSpan, Scenario, span
+from wirelessgym.task import State
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,23 @@ class Draw:
     def mean_power(self) -> Tensor:
         """Mean over the users that take part, shape (batch,)."""
         return self.user_power.sum(-1) / self.present.sum(-1)
+
+
+@dataclass(frozen=True)
+class UsersState(State):
+    """State of a task with several users.
+
+    Attributes:
+        rays: the users' channels.
+        present: which users take part, shape (batch, users), bool.
+        noise_power: at every receiver, shape (batch,), watt.
+        csi_noise_power: variance of the error on each entry of the known channel, shape (batch,).
+    """
+
+    rays: Rays
+    present: Tensor
+    noise_power: Tensor
+    csi_noise_power: Tensor
 
 
 def draw_episodes(

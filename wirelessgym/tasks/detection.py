@@ -16,7 +16,7 @@ import torch
 from pydantic import Field as Bounds
 from torch import Tensor
 
-from wirelessgym.channel import Channel, Rays
+from wirelessgym.channel import Channel
 from wirelessgym.channel.randomness import complex_normal, generators, integers
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.metrics import Metric, energy, inner
@@ -28,9 +28,9 @@ from wirelessgym.modulation import (
     nearest,
     posterior_mean_variance,
 )
-from wirelessgym.task import State, Task
+from wirelessgym.task import Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
-from wirelessgym.tasks._episodes import csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
+from wirelessgym.tasks._episodes import UsersState, csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
 
 _SOURCE = "Zheng and Dai, arXiv 2412.20772"
 _METRICS = (
@@ -48,24 +48,16 @@ _METRICS = (
 
 
 @dataclass(frozen=True)
-class DetectionState(State):
-    """State of `Detection`.
+class DetectionState(UsersState):
+    """State of `Detection`, beside what `UsersState` holds.
 
     Attributes:
-        rays: the users' channels.
-        present: which users take part, shape (batch, users), bool.
-        noise_power: per receive antenna, shape (batch,), watt.
-        csi_noise_power: variance of the error on each entry of ``csi``, shape (batch,).
         h: true channel of this step, shape (batch, antennas, users), complex64.
         csi: what the receiver knows of it, same shape.
         sent: index of each sent point, shape (batch, slots, users), int64.
         received: shape (batch, slots, antennas), complex64.
     """
 
-    rays: Rays
-    present: Tensor
-    noise_power: Tensor
-    csi_noise_power: Tensor
     h: Tensor
     csi: Tensor
     sent: Tensor

@@ -18,34 +18,26 @@ from pydantic import Field as Bounds
 from torch import Tensor
 
 from wirelessgym.capacity import dpc_sum_capacity, interference_free_rate, structured_precoder
-from wirelessgym.channel import Channel, Rays
+from wirelessgym.channel import Channel
 from wirelessgym.channel.randomness import complex_normal, generators
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.metrics import Metric, energy, from_decibels, user_rates
-from wirelessgym.task import State, Task
+from wirelessgym.task import Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
-from wirelessgym.tasks._episodes import csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
+from wirelessgym.tasks._episodes import UsersState, csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
 
 _SOURCE = "Shi et al., IEEE Trans. Signal Process. 59(9), 2011"
 
 
 @dataclass(frozen=True)
-class PrecodingState(State):
-    """State of `Precoding`.
+class PrecodingState(UsersState):
+    """State of `Precoding`, beside what `UsersState` holds.
 
     Attributes:
-        rays: the users' channels.
-        present: which users take part, shape (batch, users), bool.
-        noise_power: at every user, shape (batch,), watt.
-        csi_noise_power: variance of the error on each entry of ``csi``, shape (batch,).
         h: true channel of this step, shape (batch, users, antennas), complex64.
         csi: what the base station knows of it, same shape.
     """
 
-    rays: Rays
-    present: Tensor
-    noise_power: Tensor
-    csi_noise_power: Tensor
     h: Tensor
     csi: Tensor
 
