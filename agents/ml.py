@@ -30,7 +30,7 @@ class ML(Agent):
 
     soft: bool = True
     tasks = ("detection",)
-    exhaustive = True
+    only_when_named = True
 
     def act(self, task: Task, obs: Obs) -> Action:
         """Return symbols, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.

@@ -26,7 +26,7 @@ class Agent(ABC):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()  # ids of the tasks it can do; empty: any
-    exhaustive: ClassVar[bool] = False  # whether its cost explodes with the setting: such agents take part only when named
+    only_when_named: ClassVar[bool] = False  # whether it takes part only when asked for: its cost explodes, or it needs training
 
     @abstractmethod
     def act(self, task: Task, obs: Obs) -> Action:
@@ -44,6 +44,11 @@ class Agent(ABC):
     def num_parameters(self) -> int:
         """Number of trainable parameters (0 for formulas)."""
         return 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells apart agents with equal options: a digest of the weights, empty for formulas."""
+        return ""
 
 
 @dataclass

@@ -37,8 +37,10 @@ def catalogue(kind: Kind) -> list[Listing]:
     found = []
     for name in ids(kind):
         path = folder / (name + (".toml" if kind == "scenarios" else ".py"))
+        if (folder / name / "__init__.py").is_file():
+            path = folder / name / "__init__.py"
         if path.is_file():
-            found.append(_scenario(path) if kind == "scenarios" else _module(path))
+            found.append(_scenario(path) if kind == "scenarios" else _module(name, path))
         else:
             point = packages[name]
             package = point.dist.name if point.dist else "another package"
@@ -54,11 +56,11 @@ def _scenario(path: Path) -> Listing:
     return Listing(path.stem, description)
 
 
-def _module(path: Path) -> Listing:
+def _module(name: str, path: Path) -> Listing:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     lines = (ast.get_docstring(tree) or "").partition("\n\n")[0].split("\n")
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
-    return Listing(path.stem, " ".join(lines).strip(), tuple(task for node in classes for task in _tasks(node)))
+    return Listing(name, " ".join(lines).strip(), tuple(task for node in classes for task in _tasks(node)))
 
 
 def _tasks(node: ast.ClassDef) -> tuple[str, ...]:

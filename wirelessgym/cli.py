@@ -1,4 +1,4 @@
-"""The command line: ``wirelessgym list | compare | report | check | doctor | bench | export | models``.
+"""The command line: ``wirelessgym list | compare | train | report | check | doctor | bench | export | models``.
 
 Commands import what they need when they run, so that help and ``list`` answer at once. Exit codes: 0 fine, 1 an agent
 failed or a check found a problem, 2 the request was wrong, 130 Ctrl-C. Errors about the request are one line; with
@@ -183,6 +183,34 @@ def compare(
     raise typer.Exit(table.exit_code)
 
 
+@app.command(
+    epilog="Examples:\n\n[bold]wirelessgym train my_run.toml --out runs/mine --set steps=500[/]\n\n"
+    "[bold]wirelessgym train runs/mine/config.toml --out runs/mine --resume[/]"
+)
+@_reports_errors
+def train(
+    config: Annotated[str, typer.Argument(help="Name of a configuration that comes with the agents, or a TOML file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/...")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it was cut off.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a key: steps=50, tasks.0.batch=8, tasks.*.batch=8; repeatable."
+        ),
+    ] = None,
+    progress: Annotated[bool, typer.Option(help="Show progress.")] = True,
+) -> None:
+    """Train a learned agent; writes checkpoints, log.csv, validation.csv and TensorBoard events."""
+    from wirelessgym.train import train as run
+
+    _allow_modules_here()
+    if resume and out is None:
+        raise ValueError("--resume goes on with the run in --out; name its folder")
+    folder = out or _new_folder("train", [config])
+    agent = run(config, folder, resume, progress, overrides=settings or ())
+    typer.echo(f"{agent.name}: {agent.num_parameters:,} weights trained, in {folder}")
+
+
 @app.command(epilog="Example:  [bold]wirelessgym report runs/first runs/second --out runs/both[/]")
 @_reports_errors
 def report(
@@ -276,10 +304,53 @@ def export(
     typer.echo(f"{path}: {episodes} episodes of {task}, seed {seed}")
 
 
-@app.command()
-def models() -> None:
-    """List trained models that come with this package."""
-    typer.echo("No trained models come with this version; the baselines of 'wirelessgym list agents' need none.")
+models = typer.Typer(
+    help="List, install and verify trained models and the language models under them.", invoke_without_command=True
+)
+app.add_typer(models, name="models")
+
+
+@models.callback()
+def _models(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        models_list()
+
+
+@models.command("list")
+@_reports_errors
+def models_list() -> None:
+    """List trained models that come with this package, and language models to build on."""
+    from wirelessgym.models import backbone_lines, checkpoint_lines
+
+    none = "No trained models come with this version; the baselines of 'wirelessgym list agents' need none."
+    for heading, lines in (("trained models", checkpoint_lines), ("language models", backbone_lines)):
+        typer.secho(heading, bold=True)
+        for line in lines() or [none]:
+            typer.echo(f"  {line}")
+
+
+@models.command("install")
+@_reports_errors
+def models_install(name: Annotated[str, typer.Argument(help="A language model of 'wirelessgym models list'.")]) -> None:
+    """Make a language model ready for use."""
+    from wirelessgym.models import install
+
+    typer.echo(f"{name}: {install(name)}")
+
+
+@models.command("verify")
+@_reports_errors
+def models_verify(name: Annotated[str | None, typer.Argument(help="One model; default: all that are here.")] = None) -> None:
+    """Check the weights of models against their SHA-256."""
+    from wirelessgym.models import verify
+
+    found = verify(name)
+    if not found:
+        typer.echo("No models are here, nothing to verify.")
+    for one, problems in found:
+        mark = typer.style("PROBLEM ", fg="red") if problems else typer.style("ok      ", fg="green")
+        typer.echo(f"{mark}{one}{': ' if problems else ''}{'; '.join(problems)}")
+    raise typer.Exit(int(any(problems for _, problems in found)))
 
 
 def _split(values: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def _folder(kind: Kind) -> Path:
 
 def _files(kind: Kind) -> dict[str, Path]:
     suffix = ".toml" if kind == "scenarios" else ".py"
-    return {p.stem: p for p in sorted(_folder(kind).glob(f"*{suffix}")) if not p.stem.startswith("_")}
+    folder = _folder(kind)
+    packages = [] if kind == "scenarios" else [p.parent for p in folder.glob("*/__init__.py")]
+    found = {p.stem: p for p in (*folder.glob(f"*{suffix}"), *packages) if not p.stem.startswith("_")}
+    return dict(sorted(found.items()))
 
 
 def _plugins(kind: Kind) -> dict[str, EntryPoint]:
@@ -49,6 +53,21 @@ def ids(kind: Kind) -> list[str]:
     """Return every id of a kind, built-in ones first; imports nothing."""
     built_in = list(_files(kind))
     return built_in + sorted(set(_plugins(kind)) - set(built_in))
+
+
+def training_files() -> dict[str, Path]:
+    """Return the training configurations that come with the agents, by name."""
+    return {path.stem: path for path in sorted((_folder("agents") / "training").glob("*.toml"))}
+
+
+def checkpoint_folders() -> dict[str, Path]:
+    """Return the folders of the checkpoints that come with the agents, by name."""
+    return {path.parent.name: path.parent for path in sorted((_folder("agents") / "checkpoints").glob("*/card.json"))}
+
+
+def agent_module(name: str) -> ModuleType:
+    """Return a module beside the agents, such as ``universal.models``; raises ImportError if it or what it needs isn't there."""
+    return importlib.import_module(f"wirelessgym.agents.{name}")
 
 
 def _missing(kind: Kind, name: str) -> UnknownIdError:

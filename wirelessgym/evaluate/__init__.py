@@ -17,6 +17,7 @@ from wirelessgym.evaluate.roster import Entry, roster, unique
 from wirelessgym.evaluate.runner import Block, Outcomes, cut, run_blocks
 from wirelessgym.evaluate.summary import Plan, Point, summarise
 from wirelessgym.evaluate.sweep import SweepError, parse_sweep
+from wirelessgym.learned import FIRST_TRAINING_SEED
 from wirelessgym.record import Record, Sweep, read_records, write_record
 from wirelessgym.registry import agents_for, ids, make_task, task_class
 from wirelessgym.scenario import Scenario
@@ -96,10 +97,10 @@ def compare(
         task: task id, or a task class.
         agents: registry ids (``"wmmse"``, ``"wmmse:iterations=50"``), ``"module:name"``, and whatever
             `wirelessgym.as_agent` takes; None for all registered agents that do the task, but for
-            exhaustive ones (`Agent.exhaustive`).
+            those that want to be named (`Agent.only_when_named`).
         scenario: scenario id, TOML file or `Scenario`, or several of them; by default the task's own.
         episodes: number of episodes, at least 2; they are episodes 0, 1, ... of ``seed``.
-        seed: their seed.
+        seed: their seed, below 2^61 (training has the seeds above).
         reference: agent that the others are compared with; by default the first.
         sweep: one field of scenario or task, dotted where nested, and its values: ``{"snr_db": [0, 10]}``,
             ``"num_users=4,6,8"``, or ``"snr_db=0:20:5"`` with the stop included.
@@ -120,12 +121,13 @@ def compare(
         UnknownIdError: for an unknown task, scenario or agent.
         ScenarioError: for an override or swept field that doesn't exist or is out of range.
         SweepError: for a sweep that can't be read.
-        ValueError: for too few episodes, no agents, an agent that doesn't do the task, or an unknown reference.
+        ValueError: for too few episodes, a seed that training has, no agents, an agent that doesn't do the task, or an unknown
+            reference.
         RecordSchemaError: if ``out`` holds records of another schema version.
         KeyboardInterrupt: after Ctrl-C, once what is finished is saved.
     """
     cls = task_class(task) if isinstance(task, str) else task
-    _check_numbers(episodes, processes, deadline_s)
+    _check_numbers(episodes, seed, processes, deadline_s)
     points = _points(cls, scenario, sweep, overrides)
     plan = _plan(cls.id, agents, reference, seed, episodes, deadline_s, fallback)
     folder = Path(out) if out is not None else None
@@ -146,9 +148,11 @@ def compare(
     return table
 
 
-def _check_numbers(episodes: int, processes: int | None, deadline_s: float | None) -> None:
+def _check_numbers(episodes: int, seed: int, processes: int | None, deadline_s: float | None) -> None:
     if episodes < 2:
         raise ValueError(f"episodes: expected at least 2, since intervals are over episodes, got {episodes}")
+    if not 0 <= seed < FIRST_TRAINING_SEED:
+        raise ValueError(f"seed: expected 0 to 2^61 - 1, since learned agents train on the episodes of larger seeds, got {seed}")
     if processes is not None and processes < 1:
         raise ValueError(f"processes: expected at least 1, got {processes}")
     if deadline_s is not None and deadline_s <= 0:

@@ -58,7 +58,7 @@ def roster(agents: object, task: str) -> list[Entry]:
     Args:
         agents: registry ids (with options as ``wmmse:iterations=50``), ``module:name``, or anything that
             `wirelessgym.as_agent` takes, in a list or one alone; None for every registered agent that does the task, but
-            for exhaustive ones (`Agent.exhaustive`).
+            for those that want to be named (`Agent.only_when_named`).
         task: task id.
 
     Raises:
@@ -69,7 +69,7 @@ def roster(agents: object, task: str) -> list[Entry]:
     """
     wanted: list[object] = [agents]
     if agents is None:
-        wanted = [name for name in agents_for(task) if not make_agent(name).exhaustive]
+        wanted = [name for name in agents_for(task) if not make_agent(name).only_when_named]
     elif isinstance(agents, Sequence) and not isinstance(agents, str):
         wanted = list(agents)
     if not wanted:
@@ -109,7 +109,8 @@ def _entry(thing: object) -> Entry:
     except (TypeError, pickle.PicklingError) as error:
         raise TypeError(f"agent {agent.name!r} can't be copied, as a comparison needs: {error}") from error
     options = _options(agent)
-    parts = [spec, options, hashlib.sha256(pickled).hexdigest() if not named else "", source_digest(_inner(agent))]
+    contents = agent.fingerprint if named else hashlib.sha256(pickled).hexdigest()
+    parts = [spec, options, contents, source_digest(_inner(agent))]
     return Entry(
         name=agent.name,
         spec=spec,
@@ -175,6 +176,8 @@ def _registered(agent: Agent) -> str | None:
     changed = {f.name: value for f in fields(agent) if f.init and (value := getattr(agent, f.name)) != f.default}
     if not all(isinstance(value, int | float | str | bool) for value in changed.values()):
         return None
+    if agent.fingerprint != type(agent)(**{f.name: getattr(agent, f.name) for f in fields(agent) if f.init}).fingerprint:  # type: ignore[call-arg]
+        return None  # trained since it was made
     return ":".join([name, *(f"{key}={json.dumps(value)}" for key, value in changed.items())])
 
 

@@ -1,0 +1,104 @@
+"""One language model for every task: a written instruction and a few data tokens in, an action out.
+
+The backbone is a frozen causal language model with LoRA. Each task has a head of its own (`default`, `paper`), which turns
+observations into tokens and what the backbone makes of them into an action. Rebuilt after Zheng and Dai, "Large language
+model enabled multi-task physical layer network", arXiv 2412.20772; the default heads start from the best classical solution
+and learn corrections of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from wirelessgym.checkpoint import CheckpointError
+from wirelessgym.learned import SHIPPED
+from wirelessgym.task import Task
+
+from .headed import HeadedAgent, Model
+from .instruction import instruction
+
+WIDTH_WITHOUT_BACKBONE = 256
+
+
+@dataclass(eq=False, kw_only=True)
+class Universal(HeadedAgent):
+    """Does every task with one language model and a written instruction.
+
+    Args:
+        backbone: ``"smollm2-135m"``, ``"random"`` (the same architecture, random weights), ``"gpt2-random"``, a folder or a hub
+            name of a causal language model, or ``"none"``: tokens go straight to the decoder.
+        layers: how many of the backbone's layers to keep, from the first on; None: all.
+        dtype: of the backbone: ``"bfloat16"``, ``"float16"`` or ``"float32"``.
+        rank: of LoRA; 0 for none.
+        alpha: of LoRA.
+        targets: the layers that get LoRA.
+        quantisation: None, ``"nf4"`` (4-bit backbone) or ``"loftq"`` (4-bit backbone whose LoRA starts as its error's best fit).
+        prefix_tokens: learnable tokens before the instruction.
+        instructed: whether the backbone reads the instruction.
+        preset: ``"default"`` heads, or those of the ``"paper"``.
+        device: where it all runs.
+        checkpoint: as in `LearnedAgent`; its model options hold wherever none other than the default is given.
+
+    Raises:
+        ValueError: for a preset or backbone that doesn't exist, or a task that the preset has no head for.
+        FileNotFoundError: for a backbone that isn't installed.
+        CheckpointError: for a checkpoint of another backbone.
+    """
+
+    backbone: str = "smollm2-135m"
+    layers: int | None = 6
+    dtype: str = "bfloat16"
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[str, ...] | list[str] = ("q_proj", "v_proj")
+    quantisation: Literal["nf4", "loftq"] | None = None
+    prefix_tokens: int = 0
+    instructed: bool = True
+    checkpoint: str | Path | None = SHIPPED
+
+    tasks = ("precoding", "detection", "channel_prediction")
+
+    def make_backbone(self) -> tuple[torch.nn.Module | None, int]:
+        """Return the language model with its adapters, and its width."""
+        if self.backbone == "none":
+            return None, WIDTH_WITHOUT_BACKBONE
+        from .backbone import Backbone
+
+        backbone = Backbone(
+            self.backbone,
+            layers=self.layers,
+            dtype=self.dtype,
+            rank=self.rank,
+            alpha=self.alpha,
+            targets=tuple(self.targets),
+            quantisation=self.quantisation,
+            prefix_tokens=self.prefix_tokens,
+        )
+        return backbone, backbone.width
+
+    def words(self, task: Task) -> str:
+        """The instruction that the backbone reads."""
+        return instruction(task) if self.instructed else ""
+
+    def card(self) -> dict[str, Any]:
+        """What a checkpoint's card says of the model: the backbone's identity."""
+        backbone = self._weights.backbone if isinstance(self._weights, Model) else None
+        return {"backbone": getattr(backbone, "identity", None)}
+
+    def check_card(self, card: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint that was trained on another backbone.
+
+        Raises:
+            CheckpointError: naming what differs.
+        """
+        mine, theirs = self.card()["backbone"] or {}, card.get("backbone") or {}
+        for key in ("name", "layers", "architecture", "sha256", "seed"):
+            if mine.get(key) != theirs.get(key):
+                raise CheckpointError(
+                    f"{self.name}: the checkpoint was trained on a backbone with {key} {theirs.get(key)!r}, got {mine.get(key)!r}"
+                )

@@ -1,0 +1,284 @@
+"""Detection: expectation propagation over pairs of users, with a learned voice in its last turns.
+
+Expectation propagation (EP) approximates the posterior of all users' symbols by a Gaussian. After a few turns each user has
+an estimate with a variance, as if it had been seen alone. Two users whose channels are alike err together, so from then on
+every user is looked at together with the one that its error is most correlated with: all pairs of their points are weighed
+exactly. What is still missing stands in the users' estimates and the Gram matrix: a graph network passes it along the pairs
+of users, the backbone reads one token per user, and both shift the log-probability of each point in the last turns. It starts
+as EP over pairs. Points are scored one by one, so the modulation, the users and the antennas may be any.
+
+Sources: EP as in the agent `ep`, Cespedes et al., IEEE Trans. Commun. 62(8), 2014; a graph network within EP: Kosasih et al.,
+"Graph neural network aided MU-MIMO detectors", IEEE J. Sel. Areas Commun. 40(9), 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wirelessgym.fields import Action, Obs
+from wirelessgym.modulation import llrs_of_logits, log_likelihoods
+from wirelessgym.task import Task
+
+from ..._detection import matched, noise_power_of, points_of, wants_llrs
+from ..._linear import served
+from ._layers import mlp, parts, silent
+
+CHANNELS = 48
+USER_FEATURES = 13
+PAIR_FEATURES = 3
+FIRST_TURNS = 4
+LAST_TURNS = 4
+DAMPING = 0.7  # share of a turn's new messages
+SMALLEST_VARIANCE = 1e-4
+LEAST_VARIANCE_DROP = 1e-3
+LOSS_FLOOR = 0.02
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Where EP stands, for each sequence (one received vector of one episode).
+
+    Attributes:
+        gram: ``H^H H / noise_power``, shape (sequences, users, users), complex64.
+        collected: ``H^H y / noise_power``, shape (sequences, users).
+        precision: of each user's message, same shape, float32.
+        shift: precision times mean of it, complex64.
+        mean: of all symbols, messages included, complex64.
+        covariance: of its error, shape (sequences, users, users), complex64.
+        estimate: of each symbol from everything but its own message, complex64.
+        variance: of that, float32.
+    """
+
+    gram: Tensor
+    collected: Tensor
+    precision: Tensor
+    shift: Tensor
+    mean: Tensor
+    covariance: Tensor
+    estimate: Tensor
+    variance: Tensor
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the decoder needs beside the backbone's answer.
+
+    Attributes:
+        belief: after the first turns.
+        features: of the users, shape (sequences, users, CHANNELS).
+        pairs: of the users' pairs, shape (sequences, users, users, PAIR_FEATURES).
+        points: shape (points,), complex64.
+        present: shape (sequences, users), bool.
+    """
+
+    belief: Belief
+    features: Tensor
+    pairs: Tensor
+    points: Tensor
+    present: Tensor
+
+
+class Exchange(torch.nn.Module):
+    """One round of messages between all pairs of users."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.say = torch.nn.Linear(CHANNELS, CHANNELS)
+        self.hear = torch.nn.Linear(CHANNELS, CHANNELS)
+        self.pair = torch.nn.Linear(PAIR_FEATURES, CHANNELS)
+        self.message = torch.nn.Linear(CHANNELS, CHANNELS)
+        self.update = mlp(2 * CHANNELS, 2 * CHANNELS, CHANNELS)
+        self.norm = torch.nn.LayerNorm(CHANNELS)
+
+    def forward(self, features: Tensor, pairs: Tensor) -> Tensor:
+        """Return new features, shape (sequences, users, CHANNELS)."""
+        calm = self.norm(features)
+        heard = self.hear(calm)[:, :, None] + self.say(calm)[:, None] + self.pair(pairs)
+        strength = pairs[..., :1]
+        message = self.message((torch.nn.functional.gelu(heard) * strength).sum(2))
+        update: Tensor = self.update(torch.cat([calm, message], -1))
+        return features + update
+
+
+class Head(torch.nn.Module):
+    """Encoder and decoder of the detection task. A sequence is one received vector, a token one user."""
+
+    ordered = False
+
+    def __init__(self, task: Task, width: int) -> None:
+        super().__init__()
+        self.look = mlp(USER_FEATURES, CHANNELS, CHANNELS)
+        self.before = torch.nn.ModuleList([Exchange(), Exchange()])
+        self.to_token = mlp(CHANNELS, 256, width)
+        self.norm = torch.nn.LayerNorm(width)
+        self.from_token = torch.nn.Linear(width, CHANNELS)
+        self.again = mlp(USER_FEATURES, CHANNELS, CHANNELS)
+        self.turns = torch.nn.ModuleList([Exchange() for _ in range(LAST_TURNS)])
+        self.ask = torch.nn.ModuleList([torch.nn.Linear(CHANNELS, 32) for _ in range(LAST_TURNS)])
+        self.score = torch.nn.ModuleList([silent(mlp(32, 32, 1)) for _ in range(LAST_TURNS)])
+        self.pace = torch.nn.ModuleList([silent(mlp(CHANNELS, 32, 2)) for _ in range(LAST_TURNS)])
+        self.place = torch.nn.ModuleList([torch.nn.Linear(5, 32) for _ in range(LAST_TURNS)])
+
+    def encode(self, task: Task, obs: Obs) -> tuple[Tensor, Tensor, Context]:
+        """Return a token per user of each received vector, shape (batch * slots, users, width), and what EP knows so far."""
+        slots = obs["received"].shape[1]
+        noise_power = noise_power_of(obs, "universal").clamp_min(1e-9)
+        points = points_of(task, obs["received"])
+        present = served(obs["csi"].mT)
+        gram = (obs["csi"].mH @ obs["csi"]) / noise_power[:, None, None]
+        collected = (matched(obs) / noise_power[:, None, None]).flatten(0, 1)
+
+        def per_vector(x: Tensor) -> Tensor:
+            return x.repeat_interleave(slots, 0)
+
+        gram, present = per_vector(gram), per_vector(present)
+        with torch.no_grad():
+            belief = start(gram, collected)
+            for _ in range(FIRST_TURNS):
+                belief = turn(belief, log_likelihoods(belief.estimate, belief.variance, points), points)
+        pairs = _pair_features(gram)
+        features = self.look(_user_features(belief, points))
+        for exchange in self.before:
+            features = exchange(features, pairs)
+        return self.to_token(features), present, Context(belief, features, pairs, points, present)
+
+    def decode(self, task: Task, obs: Obs, hidden: Tensor, context: Context) -> Action:
+        """Return posterior means, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for."""
+        belief, points = context.belief, context.points
+        features = context.features + self.from_token(self.norm(hidden))
+        for index in range(LAST_TURNS):
+            features = self.turns[index](features + self.again(_user_features(belief, points)), context.pairs)
+            plain = pair_log_likelihoods(belief, points)
+            boldness, pace = self.pace[index](features).unbind(-1)
+            logits = plain * boldness.exp()[..., None] + self._opinion(index, features, belief, points, plain)
+            if index < LAST_TURNS - 1:
+                belief = turn(belief, logits, points, torch.sigmoid(pace + math.log(DAMPING / (1 - DAMPING))))
+        probabilities = torch.softmax(logits, -1)
+        shape = obs["received"].shape[:2]
+        symbols = ((probabilities * points).sum(-1) * context.present).unflatten(0, shape)
+        return {"symbols": symbols, "llrs": llrs_of_logits(logits).unflatten(0, shape)} if wants_llrs(task) else symbols
+
+    def loss(self, task: Task, state: Any, obs: Obs, action: Action, context: Context, progress: float) -> Tensor:
+        """NMSE of each episode, relative to what EP expects of its own, so that high SNR counts as much as low."""
+        nmse = task.score(state, action)["nmse"]
+        posterior = torch.softmax(log_likelihoods(context.belief.estimate, context.belief.variance, context.points), -1)
+        mean = (posterior * context.points).sum(-1, keepdim=True)
+        expected = (posterior * (context.points - mean).abs().square()).sum(-1).mean(-1).unflatten(0, (len(nmse), -1)).mean(-1)
+        return (nmse / (expected + LOSS_FLOOR)).mean()
+
+    def _opinion(self, index: int, features: Tensor, belief: Belief, points: Tensor, plain: Tensor) -> Tensor:
+        """What is added to each point's log-probability, shape (sequences, users, points)."""
+        offset = (points - belief.estimate[..., None]) * belief.variance.rsqrt()[..., None]
+        where = torch.cat(
+            [
+                parts(points).expand(*plain.shape, 2),
+                parts(offset).clamp(-8, 8) / 4,
+                torch.log_softmax(plain, -1).clamp_min(-12)[..., None] / 6,
+            ],
+            -1,
+        )
+        mixed = torch.nn.functional.gelu(self.ask[index](features)[..., None, :] + self.place[index](where))
+        opinion: Tensor = self.score[index](mixed)
+        return opinion[..., 0]
+
+
+def start(gram: Tensor, collected: Tensor) -> Belief:
+    """EP's first belief: unit-energy Gaussian messages, which is LMMSE."""
+    ones = torch.ones_like(collected.real)
+    return _with_cavity(gram, collected, ones, torch.zeros_like(collected))
+
+
+def turn(belief: Belief, logits: Tensor, points: Tensor, damping: Tensor | float = DAMPING) -> Belief:
+    """One turn of EP, with the symbols' distributions given by ``logits``, shape (sequences, users, points).
+
+    ``damping`` is the share that new messages have in the next ones, a number or shape (sequences, users).
+    """
+    probabilities = torch.softmax(logits, -1)
+    mean = (probabilities * points).sum(-1)
+    spread = (probabilities * (points - mean[..., None]).abs().square()).sum(-1).clamp_min(SMALLEST_VARIANCE)
+    precision = 1 / spread - 1 / belief.variance
+    shift = mean / spread - belief.estimate / belief.variance
+    valid = precision > LEAST_VARIANCE_DROP
+    precision = torch.where(valid, precision, belief.precision)
+    shift = torch.where(valid, shift, belief.shift)
+    precision = damping * precision + (1 - damping) * belief.precision
+    shift = damping * shift + (1 - damping) * belief.shift
+    return _with_cavity(belief.gram, belief.collected, precision, shift)
+
+
+def pair_log_likelihoods(belief: Belief, points: Tensor) -> Tensor:
+    """Log-likelihood of each user's points, up to a constant, when its closest companion's symbol is weighed point by point.
+
+    The companion is the user whose error is most correlated. The two users' messages are taken out of their joint Gaussian,
+    which leaves ``-x^H A x + 2 Re(x^H b)`` for their symbols x; that is summed over the companion's points.
+
+    Returns:
+        Shape (sequences, users, points), float32.
+    """
+    own = belief.covariance.diagonal(dim1=-2, dim2=-1).real.clamp_min(SMALLEST_VARIANCE / 10)
+    correlation = belief.covariance.abs().square() / (own[..., None] * own[..., None, :])
+    correlation = correlation - 2 * torch.eye(own.shape[-1], device=own.device)
+    companion = correlation.argmax(-1)
+    if own.shape[-1] == 1:
+        return log_likelihoods(belief.estimate, belief.variance, points)
+    cross = belief.covariance.gather(-1, companion[..., None])[..., 0]
+    other, other_mean = own.gather(-1, companion), belief.mean.gather(-1, companion)
+    other_precision, other_shift = belief.precision.gather(-1, companion), belief.shift.gather(-1, companion)
+    determinant = (own * other - cross.abs().square()).clamp_min(1e-3 * SMALLEST_VARIANCE**2)
+    a_own, a_other = other / determinant - belief.precision, own / determinant - other_precision
+    a_cross = -cross / determinant
+    b_own = (other * belief.mean - cross * other_mean) / determinant - belief.shift
+    b_other = (own * other_mean - cross.conj() * belief.mean) / determinant - other_shift
+
+    def alone(a: Tensor, b: Tensor) -> Tensor:
+        return -a[..., None] * points.abs().square() + 2 * (b[..., None].conj() * points).real
+
+    together = -2 * (points.conj()[:, None] * points * a_cross[..., None, None]).real
+    return alone(a_own, b_own) + (together + alone(a_other, b_other)[..., None, :]).logsumexp(-1)
+
+
+def _with_cavity(gram: Tensor, collected: Tensor, precision: Tensor, shift: Tensor) -> Belief:
+    """The belief with each user's own message taken out again."""
+    covariance = torch.linalg.inv(gram + torch.diag_embed(precision).to(gram.dtype))
+    mean = (covariance @ (collected + shift)[..., None])[..., 0]
+    spread = covariance.diagonal(dim1=-2, dim2=-1).real.clamp_min(SMALLEST_VARIANCE / 10)
+    left = (1 / spread - precision).clamp_min(1e-3)
+    variance = (1 / left).clamp_min(SMALLEST_VARIANCE)
+    return Belief(gram, collected, precision, shift, mean, covariance, (mean / spread - shift) / left, variance)
+
+
+def _user_features(belief: Belief, points: Tensor) -> Tensor:
+    """What one user is known by, shape (sequences, users, USER_FEATURES)."""
+    probabilities = torch.softmax(log_likelihoods(belief.estimate, belief.variance, points), -1)
+    mean = (probabilities * points).sum(-1)
+    spread = (probabilities * (points - mean[..., None]).abs().square()).sum(-1)
+    residual = belief.collected - (belief.gram @ mean[..., None])[..., 0]
+    gain = belief.gram.diagonal(dim1=-2, dim2=-1).real.clamp_min(1e-9)
+    matched_residual = residual / gain.sqrt()
+    return torch.cat(
+        [
+            parts(belief.estimate).clamp(-3, 3),
+            parts(mean),
+            parts(matched_residual).clamp(-30, 30) / 3,
+            parts(residual / gain).clamp(-3, 3),
+            torch.log(belief.variance)[..., None] / 3,
+            torch.log(spread + 1e-5)[..., None] / 3,
+            torch.log(gain)[..., None] / 3,
+            torch.log(belief.precision.clamp_min(1e-3))[..., None] / 3,
+            (gain * spread).log1p()[..., None] / 2,
+        ],
+        -1,
+    )
+
+
+def _pair_features(gram: Tensor) -> Tensor:
+    """How much two users share, shape (sequences, users, users, PAIR_FEATURES): |overlap|, and the complex overlap."""
+    gain = gram.diagonal(dim1=-2, dim2=-1).real.clamp_min(1e-9).sqrt()
+    overlap = gram / gain[..., None] / gain[..., None, :]
+    overlap = overlap - torch.diag_embed(overlap.diagonal(dim1=-2, dim2=-1))
+    return torch.cat([overlap.abs()[..., None], parts(overlap)], -1)

@@ -1,0 +1,134 @@
+"""Agents of one backbone and a head per task: what the universal agent and its rival without a language model share."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import zlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from wirelessgym.checkpoint import CheckpointError
+from wirelessgym.fields import Action, Obs
+from wirelessgym.learned import LearnedAgent, seeded
+from wirelessgym.task import Task
+
+
+@dataclass(eq=False, kw_only=True)
+class HeadedAgent(LearnedAgent):
+    """Turns observations into tokens, lets a backbone add to them, and turns them into actions.
+
+    Attributes:
+        preset: ``"default"`` heads, or those of the ``"paper"``.
+        device: where it all runs.
+    """
+
+    preset: Literal["default", "paper"] = "default"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.preset not in ("default", "paper"):
+            raise ValueError(f"preset: expected 'default' or 'paper', got {self.preset!r}")
+        self._loaded: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def make_backbone(self) -> tuple[torch.nn.Module | None, int]:
+        """Return the backbone, called with (words, tokens, ordered, mask), or None for none; and the width of its tokens."""
+
+    def words(self, task: Task) -> str:
+        """The instruction that the backbone reads; by default it reads none."""
+        return ""
+
+    def build(self, task: Task) -> torch.nn.Module:
+        """Return the backbone, and room for the tasks' heads."""
+        return Model(*self.make_backbone()).to(self.device)
+
+    def weights(self, task: Task) -> torch.nn.Module:
+        """See `LearnedAgent.weights`; a task's head is built when the task is first met."""
+        return self._model(task)
+
+    def forward(self, task: Task, obs: Obs) -> Action:
+        """Return actions as the task's fields have them, with gradients to backbone and heads."""
+        return self._think(task, obs)[0]
+
+    def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
+        """Return the head's own loss where it has one, else the mean reward with its sign turned."""
+        action, context = self._think(task, obs)
+        head = self._model(task).heads[task.id]
+        if hasattr(head, "loss"):
+            own: Tensor = head.loss(task, state, obs, action, context, progress)
+            return own
+        headline = task.score(state, action)[task.headline.name]
+        return -headline.mean() if task.headline.higher_is_better else headline.mean()
+
+    def saved_tensors(self) -> dict[str, Tensor]:
+        """All that is trained, heads of tasks that weren't met since loading included."""
+        return {} if self._weights is None else {**self._loaded, **self._weights.state_dict()}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """See `LearnedAgent.load_tensors`; tensors of tasks not met yet are kept for when they are."""
+        if not isinstance(model := self._weights, Model):
+            raise ValueError(f"{self.name}: weights are loaded into built ones; call weights(task) first")
+        self._loaded = dict(tensors)
+        if model.backbone is not None:
+            self._fill(model.backbone, "backbone.")
+        for task, head in model.heads.items():
+            self._fill(head, f"heads.{task}.")
+
+    def _model(self, task: Task) -> Model:
+        model = super().weights(task)
+        assert isinstance(model, Model)
+        if task.id not in model.heads:
+            start = f"heads.{task.id}."
+            # Seeded by the task, so that heads don't depend on the order in which tasks are met.
+            with seeded(zlib.crc32(f"{self.seed} {task.id}".encode())):
+                model.heads[task.id] = _head_class(self.preset, task)(task, model.width)
+            if any(key.startswith(start) for key in self._loaded):
+                self._fill(model.heads[task.id], start)
+            model.heads[task.id].to(self.device).train(model.training)
+        return model
+
+    def _fill(self, module: torch.nn.Module, start: str) -> None:
+        own = {key.removeprefix(start): value for key, value in self._loaded.items() if key.startswith(start)}
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:
+            raise CheckpointError(f"{self.name}: the checkpoint's weights don't fit: {' '.join(str(error).split())}") from None
+
+    def _think(self, task: Task, obs: Obs) -> tuple[Action, Any]:
+        model = self._model(task)
+        head: Any = model.heads[task.id]
+        seen = {key: value.to(self.device) for key, value in obs.items()}
+        tokens, mask, context = head.encode(task, seen)
+        hidden = model(self.words(task), tokens, head.ordered, mask)
+        action: Action = head.decode(task, seen, hidden, context)
+        home = next(iter(obs.values())).device
+        if isinstance(action, dict):
+            return {key: value.to(home) for key, value in action.items()}, context
+        return action.to(home), context
+
+
+class Model(torch.nn.Module):
+    """A backbone and the heads of the tasks met so far."""
+
+    def __init__(self, backbone: torch.nn.Module | None, width: int) -> None:
+        super().__init__()
+        self.backbone, self.width = backbone, width
+        self.heads = torch.nn.ModuleDict()
+
+    def forward(self, words: str, tokens: Tensor, ordered: bool, mask: Tensor | None) -> Tensor:
+        """Return what the decoder reads: the tokens, shape (sequences, n, width), and what the backbone adds to them."""
+        return tokens if self.backbone is None else tokens + self.backbone(words, tokens, ordered, mask)
+
+
+def _head_class(preset: str, task: Task) -> Any:
+    name = f"{__package__}.{preset}.{task.id}"
+    if importlib.util.find_spec(name) is None:
+        raise ValueError(f"preset: {preset!r} has no head for {task.id!r}; it would stand in {preset}/{task.id}.py")
+    return importlib.import_module(name).Head

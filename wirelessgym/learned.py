@@ -1,0 +1,199 @@
+"""Learned agents: agents with weights, which ``wirelessgym train`` trains through the task's differentiable step.
+
+A subclass says which weights a task needs (`build`) and how they make an action (`forward`). Everything else, loss, evaluation
+mode, checkpoints, is the same for all of them and stands here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from wirelessgym.agent import Agent
+from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, save_weights, tensors_digest
+from wirelessgym.fields import Action, Obs
+from wirelessgym.task import Task
+
+SHIPPED = "shipped"
+
+# Training draws its episodes with seeds from here on, validation from the half above; comparisons refuse them all.
+FIRST_TRAINING_SEED = 2**61
+FIRST_VALIDATION_SEED = 2**62
+
+
+@dataclass(eq=False, kw_only=True)
+class LearnedAgent(Agent):
+    """An agent with weights.
+
+    Attributes:
+        checkpoint: folder that `save` wrote; ``"shipped"`` for the weights that come with the package; None for fresh ones.
+        seed: of fresh weights.
+        label: name in tables and records; by default the agent's id. It tells two checkpoints of one agent apart.
+    """
+
+    checkpoint: str | Path | None = None
+    seed: int = 0
+    label: str | None = None
+
+    only_when_named: ClassVar[bool] = True  # fresh weights act at random: no company for baselines unless asked for
+
+    def __post_init__(self) -> None:
+        """Take the options of the checkpoint, where there is one, for those that were left at their default."""
+        self._weights: torch.nn.Module | None = None
+        if self.checkpoint is not None:
+            trained = read_card(self.checkpoint_folder())["options"]
+            for option in (f for f in fields(self) if f.name in trained and getattr(self, f.name) == f.default):
+                setattr(self, option.name, trained[option.name])
+
+    @abstractmethod
+    def build(self, task: Task) -> torch.nn.Module:
+        """Return fresh weights for a task's sizes. Called once; torch's global generator is seeded by ``seed`` meanwhile."""
+
+    @abstractmethod
+    def forward(self, task: Task, obs: Obs) -> Action:
+        """Return actions as `act` does, with gradients to the weights of `weights`."""
+
+    def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
+        """Return the scalar that training makes small: by default the mean reward with its sign turned.
+
+        Args:
+            task: the task.
+            state: of the episodes; only losses may read it.
+            obs: what the agent sees at that state.
+            progress: share of the training that is done, 0 to 1, for losses in phases.
+        """
+        headline = task.score(state, self.forward(task, obs))[task.headline.name]
+        return -headline.mean() if task.headline.higher_is_better else headline.mean()
+
+    def act(self, task: Task, obs: Obs) -> Action:
+        """Return actions without gradients, in evaluation mode."""
+        module = self.weights(task)
+        training = module.training
+        module.eval()
+        with torch.no_grad():
+            action = self.forward(task, obs)
+        module.train(training)
+        return action
+
+    def weights(self, task: Task) -> torch.nn.Module:
+        """Return the weights, built for ``task`` at first use, from the checkpoint if there is one.
+
+        Raises:
+            FileNotFoundError: for a checkpoint that isn't there.
+            CheckpointError: for one that is damaged, or whose weights are of other sizes.
+        """
+        if self._weights is None:
+            with seeded(self.seed):
+                self._weights = self.build(task)
+            if self.checkpoint is not None:
+                self.load(self.checkpoint_folder())
+        return self._weights
+
+    def checkpoint_folder(self) -> Path:
+        """Where the checkpoint lies.
+
+        Raises:
+            FileNotFoundError: if none is shipped with this agent.
+        """
+        if self.checkpoint != SHIPPED:
+            return Path(str(self.checkpoint))
+        folder = _home() / "checkpoints" / self._id
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{self._id}: no checkpoint is shipped with it; train one, or leave the checkpoint out")
+        return folder
+
+    def saved_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds: all weights and buffers, unless a subclass leaves out those that come from elsewhere."""
+        return {} if self._weights is None else dict(self._weights.state_dict())
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put `saved_tensors` of another agent with the same options into this one."""
+        if self._weights is None:
+            raise ValueError(f"{self.name}: weights are loaded into built ones; call weights(task) first")
+        try:
+            self._weights.load_state_dict(dict(tensors))
+        except RuntimeError as error:
+            raise CheckpointError(f"{self.name}: the checkpoint's weights don't fit: {' '.join(str(error).split())}") from None
+
+    def save(self, folder: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+        """Write weights and a card (agent, options, and what ``card`` adds: training, seeds, records) to ``folder``."""
+        own = {"agent": self._id, "options": self.options(), "trainable_parameters": self.num_parameters, **self.card()}
+        return save_weights(self.saved_tensors(), {**own, **(card or {})}, Path(folder))
+
+    def card(self) -> dict[str, Any]:
+        """What a subclass adds to the card of its checkpoints, for `check_card` to look at."""
+        return {}
+
+    def check_card(self, card: Mapping[str, Any]) -> None:  # noqa: B027 (most have nothing to refuse)
+        """Refuse a checkpoint that belongs to something else than this agent.
+
+        Raises:
+            CheckpointError: naming what differs.
+        """
+
+    def load(self, folder: str | Path) -> None:
+        """Load weights that `save` wrote.
+
+        Raises:
+            FileNotFoundError: without the files.
+            CheckpointError: if they are damaged, or of another agent or size.
+        """
+        card = read_card(Path(folder))
+        if card.get("agent") != self._id:
+            raise CheckpointError(f"{folder}: expected weights of {self._id!r}, got those of {card.get('agent')!r}")
+        self.check_card(card)
+        self.load_tensors(load_weights(Path(folder)))
+
+    def options(self) -> dict[str, Any]:
+        """Options that decide the weights' shapes and meaning, as JSON can hold them."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name not in ("checkpoint", "seed", "label")}
+        plain: dict[str, Any] = json.loads(json.dumps(own, default=str))
+        return plain
+
+    @property
+    def name(self) -> str:
+        """See `Agent.name`: the label, where there is one."""
+        return self.label or self._id
+
+    @property
+    def _id(self) -> str:
+        return super().name
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable parameters: of the weights, or as the checkpoint's card says; 0 before fresh weights are built."""
+        if self._weights is not None:
+            return sum(p.numel() for p in self._weights.parameters() if p.requires_grad)
+        return 0 if self.checkpoint is None else int(read_card(self.checkpoint_folder())["trainable_parameters"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the weights, as they are or as the checkpoint's card says."""
+        if self._weights is not None:
+            return tensors_digest(self.saved_tensors())
+        return "" if self.checkpoint is None else str(read_card(self.checkpoint_folder())["sha256"])
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let layers that draw from torch's global generator start from ``seed``, and put its state back afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _home() -> Path:
+    """The folder of the agents' package: shipped checkpoints lie beside the agents."""
+    spec = importlib.util.find_spec("wirelessgym.agents")
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError("wirelessgym.agents is not installed, so no checkpoint is shipped")
+    return Path(next(iter(spec.submodule_search_locations)))

@@ -1,0 +1,136 @@
+"""Models that come trained with this package, and language models to build on: what there is, and whether it is intact."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wirelessgym.registry import UnknownIdError, agent_module, checkpoint_folders
+
+NEEDED = "language models need transformers, peft and what belongs to them: pip install 'wirelessgym[llm]'"
+
+
+def checkpoint_lines() -> list[str]:
+    """One line on each trained model, read from its card; imports nothing heavy."""
+    rows = []
+    for name, folder in checkpoint_folders().items():
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        training = card.get("training", {})
+        seconds = float(training.get("wall_time_s", 0.0))
+        tasks = ", ".join(card.get("tasks", ()))
+        rows.append(
+            (
+                name,
+                tasks,
+                f"{card.get('trainable_parameters', 0):,} weights",
+                f"{training.get('steps', 0):,} steps",
+                _time(seconds),
+            )
+        )
+    return _aligned(rows)
+
+
+def backbone_lines() -> list[str]:
+    """One line on each known language model; or one that says what is missing to have them."""
+    try:
+        known = _backbones().catalogue()
+    except ImportError as error:
+        return [f"{NEEDED} ({error})"]
+    rows = []
+    for model in known:
+        place = "installed" if model.installed else f"not installed: wirelessgym models install {model.name}"
+        rows.append((model.name, model.description, f"{model.parameters:,} weights", model.licence, place))
+    return _aligned(rows)
+
+
+def install(name: str) -> Path:
+    """Make a language model ready for use; return its folder.
+
+    Raises:
+        UnknownIdError: for an unknown name.
+        ImportError: without the packages that it needs.
+    """
+    try:
+        backbones = _backbones()
+    except ImportError as error:
+        raise ImportError(f"{NEEDED} ({error})") from None
+    names = [model.name for model in backbones.catalogue()]
+    if name not in names:
+        raise _unknown(name, names)
+    folder: Path = backbones.install(name)
+    return folder
+
+
+def verify(name: str | None = None) -> list[tuple[str, list[str]]]:
+    """Check trained models and installed language models against their SHA-256.
+
+    Args:
+        name: one of them; by default all that are here.
+
+    Returns:
+        Each one's name, and what is wrong with it: nothing, if it is intact.
+
+    Raises:
+        UnknownIdError: for an unknown name.
+        FileNotFoundError: for a language model that isn't installed.
+    """
+    checkpoints = checkpoint_folders()
+    found = [(one, _damage(folder)) for one, folder in checkpoints.items() if name in (None, one)]
+    if name is not None and found:
+        return found
+    try:
+        backbones: Any = _backbones()
+    except ImportError:
+        if name is not None:
+            raise _unknown(name, list(checkpoints)) from None
+        return found
+    known = {model.name: model.installed for model in backbones.catalogue()}
+    if name is not None and name not in known:
+        raise _unknown(name, [*checkpoints, *known])
+    for one, installed in known.items():
+        if name == one or (name is None and installed):
+            found.append((one, _backbone_damage(backbones, one)))
+    return found
+
+
+def _backbones() -> Any:
+    return agent_module("universal.models")
+
+
+def _backbone_damage(backbones: Any, name: str) -> list[str]:
+    try:
+        return list(backbones.verify(name))
+    except ValueError as error:  # a manifest that can't be read
+        return [str(error)]
+
+
+def _damage(folder: Path) -> list[str]:
+    try:
+        expected = json.loads((folder / "card.json").read_text(encoding="utf-8"))["sha256"]
+    except (ValueError, KeyError, TypeError):
+        return ["card.json holds no sha256"]
+    path = folder / "weights.safetensors"
+    if not path.is_file():
+        return [f"{path.name} is missing"]
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    return [] if found == expected else [f"{path.name} is corrupt, expected SHA-256 {expected}, got {found}"]
+
+
+def _unknown(name: str, known: list[str]) -> UnknownIdError:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"
+    return UnknownIdError(f"no model is called {name!r}; {hint}")
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,9 @@
+"""Training of learned agents in closed loop: what is behind ``wirelessgym train CONFIG`` and ``wirelessgym.train.train``.
+
+Every step draws fresh episodes, lets the agent act, and follows the gradient of its loss through the task's own step.
+"""
+
+from wirelessgym.train.config import Configuration, ConfigurationError, TaskEntry, read_configuration
+from wirelessgym.train.loop import DivergedError, train
+
+__all__ = ["Configuration", "ConfigurationError", "DivergedError", "TaskEntry", "read_configuration", "train"]

@@ -1,0 +1,49 @@
+"""The agent that a configuration names."""
+
+from __future__ import annotations
+
+import inspect
+
+from wirelessgym.agent import Agent
+from wirelessgym.evaluate.roster import imported
+from wirelessgym.learned import LearnedAgent
+from wirelessgym.registry import make_agent
+from wirelessgym.train.config import Configuration
+
+
+def configured_agent(config: Configuration) -> LearnedAgent:
+    """Make the agent, with fresh weights of the configuration's seed unless its options have another, or a checkpoint.
+
+    Raises:
+        UnknownIdError: for an unknown id.
+        ImportError: for a module or a name in it that isn't there.
+        TypeError: for an agent that can't be trained, or an option that it doesn't have.
+    """
+    options = {"seed": config.seed, "checkpoint": None, **config.agent_options}
+    module_name, colon, attribute = config.agent.partition(":")
+    if not colon:
+        agent = _from_registry(config, options)
+    else:
+        module = imported(module_name)
+        if attribute not in vars(module):
+            raise ImportError(f"module {module_name!r} has no {attribute!r}")
+        found = vars(module)[attribute]
+        if not (inspect.isclass(found) and issubclass(found, LearnedAgent)):
+            raise TypeError(f"agent {config.agent!r}: expected a class of LearnedAgent, got {found!r}")
+        try:
+            agent = found(**options)
+        except TypeError as error:
+            raise TypeError(f"agent {config.agent!r}: {error}") from error
+    if not isinstance(agent, LearnedAgent):
+        raise TypeError(f"agent {config.agent!r} has no weights to train; expected a LearnedAgent")
+    return agent
+
+
+def _from_registry(config: Configuration, options: dict[str, object]) -> Agent:
+    try:
+        return make_agent(config.agent, **options)
+    except TypeError:
+        formula = make_agent(config.agent, **config.agent_options)  # raises again for an option that isn't there
+        if isinstance(formula, LearnedAgent):
+            raise
+        return formula

@@ -1,0 +1,246 @@
+"""The configuration of a training run: validated, read from a TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from wirelessgym.registry import UnknownIdError, make_task, training_files
+from wirelessgym.scenario import Scenario, parse_assignment, refusal
+from wirelessgym.task import Task
+
+LARGEST_SEED = 2**61 - 1  # training and validation seeds have that much room each, see wirelessgym.learned
+NONE = "none"  # how TOML, which has no such value, writes None
+
+
+class ConfigurationError(ValueError):
+    """A key of a training configuration that doesn't exist, or a value out of its range."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TaskEntry(_Strict):
+    """One task to train on.
+
+    Attributes:
+        task: task id.
+        scenario: scenario id or TOML file; by default the task's own.
+        batch: episodes of a step.
+        weight: how often this entry is chosen, relative to the others (``task_choice = "random"``).
+        loss_scale: factor of this entry's loss.
+        validation_episodes: episodes that validation plays; 0 for none.
+        overrides: options of the task and fields of the scenario, as in `wirelessgym.make_task`; ``"none"`` stands for None
+            where that is a field's default (``csi_snr_db = "none"``: perfect CSI).
+    """
+
+    task: str = Field(min_length=1)
+    scenario: str | None = None
+    batch: int = Field(default=64, ge=1, le=1_000_000)
+    weight: float = Field(default=1.0, gt=0, le=1e6)
+    loss_scale: float = Field(default=1.0, gt=0, le=1e6)
+    validation_episodes: int = Field(default=128, ge=0, le=1_000_000)
+    overrides: dict[str, Any] = {}
+
+    @field_validator("overrides")
+    @classmethod
+    def _as_toml_has_it(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted({"task", "scenario"} & set(overrides)):
+            raise ValueError(f"{taken[0]!r} is a key of its own, beside overrides")
+        plain: dict[str, Any] = json.loads(json.dumps({k: NONE if v is None else v for k, v in overrides.items()}))
+        return plain
+
+    def make(self) -> Task:
+        """Return the task.
+
+        Raises:
+            UnknownIdError: for an unknown task or scenario.
+            ScenarioError: for an override that neither knows, or out of range.
+        """
+        fields = Scenario.model_fields
+        optional = {key for key in self.overrides if key in fields and fields[key].default is None}
+        given = {k: None if v == NONE and k in optional else v for k, v in self.overrides.items()}
+        return make_task(self.task, self.scenario, **given)
+
+
+class Configuration(_Strict):
+    """A training run.
+
+    Attributes:
+        agent: registry id or ``module:name`` of a `LearnedAgent`.
+        seed: of fresh weights, and of training and validation episodes (added to FIRST_TRAINING_SEED and FIRST_VALIDATION_SEED
+            of `wirelessgym.learned`).
+        steps: number of updates.
+        validate_every: steps between validations; there is one before the first step and one after the last, too.
+        checkpoint_every: steps between checkpoints; there is one after the last, too.
+        learning_rate: largest one, reached after the warm-up and falling to 0 along a cosine.
+        warmup_steps: steps over which it rises linearly.
+        weight_decay: of AdamW, on weights with two or more axes.
+        gradient_clip: largest Euclidean norm of a gradient; longer ones are scaled down to it.
+        precision: ``"bf16"`` computes losses under bfloat16 autocast.
+        threads: torch threads.
+        draw_ahead: whether another process draws the next episodes while a step computes; changes no result.
+        task_choice: which entry of ``tasks`` a step uses: drawn by weight, or one after the other.
+        keep: which weights the run returns: the last ones, or those of the best validation (the mean over entries of the
+            relative gain since the validation before the first step).
+        agent_options: options of the agent.
+        tasks: what to train on.
+    """
+
+    agent: str = Field(min_length=1)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
+    steps: int = Field(default=2000, ge=1, le=1_000_000_000)
+    validate_every: int = Field(default=200, ge=1, le=1_000_000_000)
+    checkpoint_every: int = Field(default=200, ge=1, le=1_000_000_000)
+    learning_rate: float = Field(default=7e-4, gt=0, le=10)
+    warmup_steps: int = Field(default=100, ge=0, le=1_000_000_000)
+    weight_decay: float = Field(default=0.01, ge=0, le=10)
+    gradient_clip: float = Field(default=1.0, gt=0, le=1e6)
+    precision: Literal["no", "bf16"] = "no"
+    threads: int = Field(default=1, ge=1, le=1024)
+    draw_ahead: bool = True
+    task_choice: Literal["random", "round_robin"] = "random"
+    keep: Literal["last", "best"] = "last"
+    agent_options: dict[str, Any] = {}
+    tasks: tuple[TaskEntry, ...] = Field(min_length=1)
+
+    @field_validator("agent_options")
+    @classmethod
+    def _without_none(cls, options: dict[str, Any]) -> dict[str, Any]:
+        if absent := [key for key, value in options.items() if value is None]:
+            raise ValueError(f"{absent[0]!r} is None, which TOML doesn't have; leave it out")
+        return options
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps lies below steps, got {self.warmup_steps} and {self.steps}")
+        if self.task_choice == "round_robin" and any(entry.weight != 1 for entry in self.tasks):
+            raise ValueError('weights of tasks count where task_choice is "random"; leave them out of a round robin')
+        if self.keep == "best" and not any(entry.validation_episodes for entry in self.tasks):
+            raise ValueError('keep = "best" needs validation_episodes above 0')
+        return self
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each entry: its task, and from the second entry of a task on a number: ``precoding-2``."""
+        seen: dict[str, int] = {}
+        names = []
+        for entry in self.tasks:
+            seen[entry.task] = count = seen.get(entry.task, 0) + 1
+            names.append(entry.task if count == 1 else f"{entry.task}-{count}")
+        return tuple(names)
+
+    def plain(self) -> dict[str, Any]:
+        """Everything, as JSON and TOML can hold it."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def read_configuration(
+    config: str | Path | Mapping[str, Any] | Configuration, overrides: Sequence[str] = (), agent: str | None = None
+) -> Configuration:
+    """Return a configuration.
+
+    Args:
+        config: name of one that comes with the agents, a TOML file (a path, or a string ending in ``.toml``), or its contents.
+        overrides: ``key=value`` each, dotted where nested; entries of ``tasks`` by number, by task id, or all as ``*``:
+            ``steps=50``, ``agent_options.layers=2``, ``tasks.0.batch=8``, ``tasks.*.overrides.num_users=4``.
+        agent: replaces the agent's name, and makes it optional.
+
+    Raises:
+        UnknownIdError: for an unknown name.
+        FileNotFoundError: for a path that isn't there.
+        ConfigurationError: if the file is no TOML, or a key or value in it is wrong.
+    """
+    name, data = _contents(config)
+    for text in overrides:
+        key, value = parse_assignment(text)
+        _assign(data, key, NONE if value is None else value, f"{key}={value}")
+    if agent is not None:
+        data["agent"] = agent
+    try:
+        return Configuration.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(f"configuration {name}: " + "; ".join(map(_complaint, error.errors()))) from None
+
+
+def first_difference(one: Any, other: Any, key: str = "") -> str | None:
+    """Dotted name of the first key whose values differ; None if none does."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        pairs = [(str(k), one.get(k), other.get(k)) for k in dict.fromkeys([*one, *other])]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(one, other, strict=True))]
+    else:
+        return None if one == other else key
+    found = (first_difference(a, b, f"{key}.{k}".lstrip(".")) for k, a, b in pairs)
+    return next((difference for difference in found if difference is not None), None)
+
+
+def _contents(config: str | Path | Mapping[str, Any] | Configuration) -> tuple[str, dict[str, Any]]:
+    if isinstance(config, Configuration):
+        return config.agent, config.plain()
+    if isinstance(config, Mapping):
+        return str(config.get("agent", "")) or "given", _copied(config)
+    if isinstance(config, str) and not config.endswith(".toml"):
+        files = training_files()
+        if config not in files:
+            close = difflib.get_close_matches(config, files, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(files) or 'none'}, or a path ending in .toml"
+            raise UnknownIdError(f"no training configuration is called {config!r}; {hint}")
+        config = files[config]
+    path = Path(config)
+    try:
+        return path.stem, tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"configuration {path.stem}: {path} is not valid TOML: {error}") from error
+
+
+def _copied(value: Any) -> Any:
+    """A copy in which an assignment reaches nobody else's dicts and lists."""
+    if isinstance(value, Mapping):
+        return {key: _copied(inner) for key, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _assign(data: Any, key: str, value: Any, text: str) -> None:
+    head, _, rest = key.partition(".")
+    if isinstance(data, list):
+        numbers = [i for i, entry in enumerate(data) if head in ("*", str(i), entry.get("task"))]
+        if not numbers:
+            there = ", ".join(str(entry.get("task")) for entry in data)
+            raise ConfigurationError(f"{text}: no entry of tasks is {head!r}; there are {there}, numbered from 0, and * for all")
+        keys: list[Any] = numbers
+    elif isinstance(data, dict):
+        keys = [head]
+        if rest:
+            data.setdefault(head, {})
+    else:
+        raise ConfigurationError(f"{text}: {data!r} holds no {key!r}")
+    for inner in keys:
+        if rest:
+            _assign(data[inner], rest, value, text)
+        else:
+            data[inner] = value
+
+
+def _complaint(problem: Any) -> str:
+    loc = [str(part) for part in problem["loc"]]
+    key = ".".join(loc)
+    owner = TaskEntry if loc[:1] == ["tasks"] and len(loc) > 2 else Configuration
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(loc[-1], owner.model_fields, n=1)
+        hint = f"did you mean {'.'.join([*loc[:-1], close[0]])!r}?" if close else f"known keys: {', '.join(owner.model_fields)}"
+        return f"unknown key {key!r}; {hint}"
+    if problem["type"] == "missing":
+        return f"missing key {key!r}"
+    if not key:  # about the configuration as a whole
+        return refusal(problem, {})
+    schema = owner.model_json_schema()["properties"].get(loc[-1], {})
+    return f"{key}: {refusal(problem, schema)}, got {json.dumps(problem['input'], default=str)}"
