@@ -65,8 +65,8 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=45)
     parser.add_argument("--batch", type=int, default=64, help="episodes drawn at once")
     parser.add_argument("--episodes", type=int, default=200, help="held-out episodes")
-    parser.add_argument("--save", help="file for the trained weights")
-    parser.add_argument("--load", help="compare these weights instead of training")
+    parser.add_argument("--save", help="folder for the trained weights")
+    parser.add_argument("--load", help="folder of weights to compare instead of training")
     options = parser.parse_args()
     if options.load:
         load_checkpoint(net := StructureNet(), options.load)

@@ -1,52 +1,82 @@
-import subprocess
+import json
 
 import pytest
 import torch
 
-from wirelessgym.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from wirelessgym.checkpoint import CheckpointError, load_checkpoint, read_card, save_checkpoint, save_weights, sha256, tensors_digest
 
 
 @pytest.fixture
 def saved(tmp_path):
     module = torch.nn.Linear(3, 2)
-    return module, save_checkpoint(module, tmp_path / "folder" / "net.pt")
+    return module, save_checkpoint(module, tmp_path / "outer" / "net")
 
 
-def test_weights_come_back_and_the_checksum_is_that_of_sha256sum(saved):
-    module, path = saved
+def test_weights_come_back(saved):
+    module, folder = saved
     other = torch.nn.Linear(3, 2)
-    load_checkpoint(other, path)
+    load_checkpoint(other, folder)
     assert torch.equal(other.weight, module.weight) and torch.equal(other.bias, module.bias)
-    subprocess.run(["sha256sum", "--check", "--quiet", "net.pt.sha256"], cwd=path.parent, check=True)
 
 
-def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"checkpoint: .*absent\.pt is missing; expected a file and its \.sha256"):
-        load_checkpoint(torch.nn.Linear(3, 2), tmp_path / "absent.pt")
+def test_a_folder_holds_weights_and_a_card_with_their_checksum(saved):
+    module, folder = saved
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "weights.safetensors"]
+    card = read_card(folder)
+    assert card["module"] == "Linear" and card["torch"] in torch.__version__
+    assert card["sha256"] == sha256(folder / "weights.safetensors")
 
 
-def test_a_missing_checksum_is_named(saved):
-    _, path = saved
-    path.with_name("net.pt.sha256").unlink()
-    with pytest.raises(FileNotFoundError, match=r"net\.pt\.sha256 is missing"):
-        load_checkpoint(torch.nn.Linear(3, 2), path)
+def test_the_card_keeps_what_the_caller_adds(tmp_path):
+    folder = save_weights({"x": torch.ones(2)}, {"agent": "me", "options": {"width": 3}}, tmp_path)
+    assert read_card(folder)["agent"] == "me" and read_card(folder)["options"] == {"width": 3}
 
 
-def test_a_corrupt_checkpoint_is_refused_with_both_checksums_and_loads_nothing(saved):
-    _, path = saved
+@pytest.mark.parametrize("absent", ["card.json", "weights.safetensors"])
+def test_a_missing_file_is_named_with_what_belongs_to_a_checkpoint(saved, absent):
+    _, folder = saved
+    (folder / absent).unlink()
+    expected = rf"checkpoint: .*{absent} is missing; expected a folder with weights\.safetensors and card\.json"
+    with pytest.raises(FileNotFoundError, match=expected):
+        load_checkpoint(torch.nn.Linear(3, 2), folder)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.99])
+def test_a_corrupt_checkpoint_is_refused_with_both_checksums_and_loads_nothing(saved, place):
+    _, folder = saved
+    path = folder / "weights.safetensors"
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[int(len(data) * place)] ^= 1
     path.write_bytes(data)
     module = torch.nn.Linear(3, 2)
     before = module.weight.clone()
     with pytest.raises(
-        CheckpointError, match=r"net\.pt is corrupt, expected SHA-256 [0-9a-f]{64}, got [0-9a-f]{64}; copy or train"
+        CheckpointError, match=r"safetensors is corrupt, expected SHA-256 [0-9a-f]{64}, got [0-9a-f]{64}; copy or train"
     ):
-        load_checkpoint(module, path)
+        load_checkpoint(module, folder)
     assert torch.equal(module.weight, before)
 
 
+def test_a_card_of_another_schema_or_of_no_json_is_refused(saved):
+    module, folder = saved
+    card = read_card(folder)
+    (folder / "card.json").write_text(json.dumps(card | {"schema": 7}))
+    with pytest.raises(CheckpointError, match=r"card\.json: expected schema 1, got 7"):
+        load_checkpoint(module, folder)
+    (folder / "card.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"card\.json is not valid JSON"):
+        load_checkpoint(module, folder)
+
+
 def test_weights_of_another_module_are_refused(saved):
-    _, path = saved
+    _, folder = saved
     with pytest.raises(CheckpointError, match=r"weights of another module than Linear: .*size mismatch for weight"):
-        load_checkpoint(torch.nn.Linear(4, 2), path)
+        load_checkpoint(torch.nn.Linear(4, 2), folder)
+
+
+def test_a_digest_follows_names_and_contents_and_nothing_else():
+    tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
+    assert tensors_digest(tensors) == tensors_digest(dict(reversed(tensors.items())))
+    assert tensors_digest(tensors) != tensors_digest({"c": tensors["a"], "b": tensors["b"]})
+    assert tensors_digest(tensors) != tensors_digest(tensors | {"a": tensors["a"] + 1e-6})
+    assert tensors_digest({"a": tensors["a"].mT.contiguous().mT}) == tensors_digest({"a": tensors["a"]})

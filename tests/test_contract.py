@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -10,11 +11,13 @@ from wirelessgym import make_agent, make_task
 from wirelessgym.catalogue import catalogue
 from wirelessgym.check import check_agent, check_scenario, check_task
 from wirelessgym.check.findings import Finding
-from wirelessgym.registry import agents_for, ids
+from wirelessgym.registry import agent_module, agents_for, checkpoint_folders, ids
 from wirelessgym.task import Task
 
 # The floor draws a whole batch at once, on purpose: what it does in a row tells nothing about the row.
 ALLOWED = {"random": "row 2 alone gets another action"}
+# Learned agents are looked at with fresh weights; those that would start from shipped ones need to be told.
+FRESH: dict[str, dict[str, Any]] = {"universal": {"checkpoint": None, "backbone": "none"}}
 PAIRS = [(task, agent) for task in ids("tasks") for agent in agents_for(task)]
 
 
@@ -40,8 +43,21 @@ def test_scenario_keeps_the_contract(scenario: str) -> None:
 
 @pytest.mark.parametrize(("task", "agent"), PAIRS, ids=lambda value: value)
 def test_agent_keeps_the_contract(task: str, agent: str) -> None:
-    found = problems(check_agent(make_agent(agent), cheap(task, "uma-nlos-16")))
+    found = problems(check_agent(make_agent(agent, **FRESH.get(agent, {})), cheap(task, "uma-nlos-16")))
     assert [problem for problem in found if agent not in ALLOWED or not problem.startswith(ALLOWED[agent])] == []
+
+
+@pytest.mark.parametrize("task", ["precoding", "detection", "channel_prediction"])
+def test_the_language_model_keeps_the_contract_with_its_shipped_weights(task: str) -> None:
+    if "universal" not in checkpoint_folders():
+        pytest.skip("no checkpoint of the universal agent is shipped")
+    for package in ("transformers", "peft"):
+        pytest.importorskip(package)
+    try:
+        agent_module("universal.models").locate("smollm2-135m")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    assert problems(check_agent(make_agent("universal"), cheap(task, "uma-nlos-16"))) == []
 
 
 @pytest.mark.parametrize("task", ids("tasks"))

@@ -133,7 +133,7 @@ class LearnedAgent(Agent):
         """What a subclass adds to the card of its checkpoints, for `check_card` to look at."""
         return {}
 
-    def check_card(self, card: Mapping[str, Any]) -> None:  # noqa: B027 (most have nothing to refuse)
+    def check_card(self, card: Mapping[str, Any]) -> None:
         """Refuse a checkpoint that belongs to something else than this agent.
 
         Raises:

@@ -37,6 +37,10 @@ class HeadedAgent(LearnedAgent):
             raise ValueError(f"preset: expected 'default' or 'paper', got {self.preset!r}")
         self._loaded: dict[str, Tensor] = {}
 
+    def options(self) -> dict[str, Any]:
+        """See `LearnedAgent.options`; weights move between devices, so a checkpoint doesn't say where it was trained."""
+        return {key: value for key, value in super().options().items() if key != "device"}
+
     @abstractmethod
     def make_backbone(self) -> tuple[torch.nn.Module | None, int]:
         """Return the backbone, called with (words, tokens, ordered, mask), or None for none; and the width of its tokens."""
@@ -60,7 +64,7 @@ class HeadedAgent(LearnedAgent):
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
         """Return the head's own loss where it has one, else the mean reward with its sign turned."""
         action, context = self._think(task, obs)
-        head = self._model(task).heads[task.id]
+        head: Any = self._model(task).heads[task.id]
         if hasattr(head, "loss"):
             own: Tensor = head.loss(task, state, obs, action, context, progress)
             return own

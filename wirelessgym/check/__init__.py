@@ -85,7 +85,7 @@ def _agent_findings(agent: Agent, task: Task, seed: int) -> Iterator[Finding]:
     difference = max(_relative_difference(alone[key][0], value[2]) for key, value in first.items())
     yield rule(
         difference <= ROW_TOLERANCE,
-        "a row's action does not depend on the other rows of the batch",
+        f"a row's action does not depend on the other rows of the batch (to {ROW_TOLERANCE:g} of its largest entry)",
         f"row 2 alone gets another action than among {BATCH} (relative difference {difference:.1e})",
         "work along the last axes only, never along the batch axis; an agent that draws must draw row by row",
     )

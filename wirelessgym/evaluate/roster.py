@@ -176,7 +176,8 @@ def _registered(agent: Agent) -> str | None:
     changed = {f.name: value for f in fields(agent) if f.init and (value := getattr(agent, f.name)) != f.default}
     if not all(isinstance(value, int | float | str | bool) for value in changed.values()):
         return None
-    if agent.fingerprint != type(agent)(**{f.name: getattr(agent, f.name) for f in fields(agent) if f.init}).fingerprint:  # type: ignore[call-arg]
+    untouched: Agent = type(agent)(**{f.name: getattr(agent, f.name) for f in fields(agent) if f.init})
+    if agent.fingerprint != untouched.fingerprint:
         return None  # trained since it was made
     return ":".join([name, *(f"{key}={json.dumps(value)}" for key, value in changed.items())])
 

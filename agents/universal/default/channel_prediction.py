@@ -121,7 +121,7 @@ class Head(torch.nn.Module):
         """The whole prediction: ``strong``, shape (batch, BINS, future), where chosen, and the shared spectrum's elsewhere."""
         with torch.no_grad():
             shared = context.spectrum[:, TOKENS:].sum(1)
-            shared = shared / shared.sum(-1, keepdim=True)
+            shared = shared / shared.sum(-1, keepdim=True).clamp_min(1e-30)  # no weak bins: nothing is shared
             power = (context.bins.abs().square().mean(1) - context.noise_power[:, None]).clamp_min(0)
             weak = predict_alike(context.bins.mT, power, shared, context.noise_power, self.num_future, highest_doppler(task))
         future = weak.scatter(1, context.chosen[..., None].expand_as(strong), strong).mT

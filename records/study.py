@@ -1,0 +1,76 @@
+"""Train every variant of a study with several seeds, and compare them all on held-out episodes.
+
+``python records/study.py backbone train [PART/PARTS]`` trains (finished runs are skipped, and parts may run side by side), then
+``python records/study.py backbone compare`` makes the records. Runs lie in ``runs/studies``, records in ``records/study-NAME-TASK``.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def study(name: str) -> dict[str, Any]:
+    """Read a study's settings."""
+    return tomllib.loads((ROOT / f"records/studies/{name}.toml").read_text(encoding="utf-8"))
+
+
+def runs(name: str) -> Iterator[tuple[str, int, Path]]:
+    """(variant, seed, folder) of every run, all variants of one seed before those of the next."""
+    settings = study(name)
+    for seed in settings["seeds"]:
+        for variant in settings["variants"]:
+            yield variant, seed, Path("runs/studies") / name / f"{variant}-{seed}"
+
+
+def configuration(name: str, variant: str, seed: int) -> dict[str, Any]:
+    """The training configuration of a run. A variant on one task alone gets as many steps on it as the others spend there."""
+    settings = study(name)
+    changes = dict(settings["variants"][variant])
+    config = settings["training"] | {"seed": seed}
+    only, share = changes.pop("only", None), changes.pop("share", 1.0)
+    if only is not None:
+        config["tasks"] = [task for task in config["tasks"] if task["task"] == only]
+        config["steps"] = round(config["steps"] * share)
+    return config | changes
+
+
+def train(name: str, part: str = "1/1") -> None:
+    """Train the runs of one part that aren't finished."""
+    from wirelessgym.train import train as run
+
+    index, parts = map(int, part.split("/"))
+    for number, (variant, seed, folder) in enumerate(runs(name)):
+        if number % parts != index - 1 or (folder / "last/card.json").is_file():
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"{variant}, seed {seed}", flush=True)
+        run(configuration(name, variant, seed), folder, progress=False)
+
+
+def compare(name: str) -> None:
+    """Compare all finished runs on the study's tests."""
+    for test in study(name)["tests"]:
+        agents = list(test["classical"])
+        for variant, seed, folder in runs(name):
+            card = folder / "last/card.json"
+            if card.is_file() and study(name)["variants"][variant].get("only", test["task"]) == test["task"]:
+                agent = json.loads(card.read_text())["agent"]
+                agents.append(f'{agent}:checkpoint="{folder}/last":label="{variant}-{seed}"')
+        out = Path("runs/records") / f"study-{name}-{test['task']}"
+        shutil.rmtree(out / "records", ignore_errors=True)  # of other settings; finished blocks stay
+        command = [sys.executable, "-m", "wirelessgym", "compare", test["task"], "--agents", ",".join(agents)]
+        subprocess.run([*command, *test["arguments"].split(), "--seed", "7", "--out", str(out)], cwd=ROOT, check=True)
+        target = ROOT / "records" / out.name
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(out / "records", target)
+
+
+if __name__ == "__main__":
+    {"train": train, "compare": compare}[sys.argv[2]](sys.argv[1], *sys.argv[3:])
