@@ -185,8 +185,15 @@ def make_agent(name: str, **options: Any) -> Agent:
     return agent
 
 
-def agents_for(task: str) -> list[str]:
-    """Return the ids of the agents that do a task, in alphabetical order (imports them)."""
+def agents_for(task: str, *, unasked: bool = False) -> list[str]:
+    """Return the ids of the agents that do a task, in alphabetical order (imports them).
+
+    Args:
+        task: task id.
+        unasked: leave out those that take part only when named (`Agent.only_when_named`).
+    """
     from wirelessgym.agent import Agent
 
-    return [name for name in ids("agents") if task in (_class("agents", name, Agent).tasks or (task,))]
+    classes = {name: _class("agents", name, Agent) for name in ids("agents")}
+    doing = {name: cls for name, cls in classes.items() if task in (cls.tasks or (task,))}
+    return [name for name, cls in doing.items() if not (unasked and cls.only_when_named)]

@@ -69,7 +69,7 @@ def roster(agents: object, task: str) -> list[Entry]:
     """
     wanted: list[object] = [agents]
     if agents is None:
-        wanted = [name for name in agents_for(task) if not make_agent(name).only_when_named]
+        wanted = list(agents_for(task, unasked=True))
     elif isinstance(agents, Sequence) and not isinstance(agents, str):
         wanted = list(agents)
     if not wanted:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 FREQUENCIES = 48
 TURNS = 10
+ROUNDING = 2.5e-7  # noise over a series' power, per slot, below which its covariance isn't positive definite in float32
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def spectra(snapshots: Tensor, noise_power: Tensor, highest: float) -> Tensor:
     observed = both.mT @ both / snapshots.shape[2]
     spectrum = (pooled[..., None] / FREQUENCIES).expand(*pooled.shape, FREQUENCIES)
     for _ in range(TURNS):
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance(spectrum, noise, basis)))
+        loading = torch.maximum(noise, ROUNDING * num_past * spectrum.sum(-1))
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance(spectrum, loading, basis)))
         expected = inverse.flatten(-2) @ basis.mT
         explained = (inverse @ observed @ inverse).flatten(-2) @ basis.mT
         spectrum = spectrum * (explained.clamp_min(0) / expected.clamp_min(1e-12)).sqrt()

@@ -60,7 +60,9 @@ class Head(SizedNetwork):
         scale = root_mean_square(csi)
         images = parts((csi / scale).transpose(1, 2).flatten(0, 1)).movedim(-1, 1)
         series = self.attention(images).movedim(1, -1).flatten(-2)
-        return self.mix_slots(self.to_token(series).mT).mT.float(), None, scale
+        tokens = self.mix_slots(self.to_token(series).mT).mT.float()
+        # In order of memory, or each of the backbone's layers would copy its weights for every sequence.
+        return tokens.contiguous(), None, scale
 
     def decode(self, task: Task, obs: Obs, hidden: Tensor, scale: Tensor) -> Action:
         """Return the prediction, shape (batch, future, antennas, subcarriers), complex64."""
