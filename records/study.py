@@ -1,7 +1,7 @@
 """Train every variant of a study with several seeds, and compare them all on held-out episodes.
 
-``python records/study.py backbone train [PART/PARTS]`` trains: finished runs are skipped, and parts may run side by side. Then
 ``python records/study.py backbone train [PART/PARTS]`` trains: it skips finished runs, and parts may run side by side. Then
+``python records/study.py backbone compare`` makes the records. Runs lie in ``runs/studies``, records in ``records/study-NAME-TASK``.
 """
 
 import json

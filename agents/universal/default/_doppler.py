@@ -20,7 +20,7 @@ from torch import Tensor
 
 FREQUENCIES = 48
 TURNS = 10
-ROUNDING = 2.5e-7  # noise over a series' power, per slot, below which its covariance isn't positive definite in float32
+ROUNDING = 2.5e-7  # share of a series' power, per slot, of noise below which float32 can't invert its covariance
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,17 @@ def spectra(snapshots: Tensor, noise_power: Tensor, highest: float) -> Tensor:
     observed = both.mT @ both / snapshots.shape[2]
     spectrum = (pooled[..., None] / FREQUENCIES).expand(*pooled.shape, FREQUENCIES)
     for _ in range(TURNS):
-        loading = torch.maximum(noise, ROUNDING * num_past * spectrum.sum(-1))
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance(spectrum, loading, basis)))
+        loaded = covariance(spectrum, above_rounding(noise, spectrum.sum(-1), num_past), basis)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(loaded))
         expected = inverse.flatten(-2) @ basis.mT
         explained = (inverse @ observed @ inverse).flatten(-2) @ basis.mT
         spectrum = spectrum * (explained.clamp_min(0) / expected.clamp_min(1e-12)).sqrt()
     return spectrum * (own / spectrum.sum(-1).clamp_min(1e-12))[..., None]
+
+
+def above_rounding(noise_power: Tensor, power: Tensor, num_past: int) -> Tensor:
+    """Noise power to reckon with for series of some power: at very high SNR, as much as keeps covariances invertible."""
+    return torch.maximum(noise_power, ROUNDING * num_past * power)
 
 
 def covariance(spectrum: Tensor, noise_power: Tensor, products: Tensor) -> Tensor:
@@ -106,6 +111,7 @@ def predict(series: Tensor, spectrum: Tensor, noise_power: Tensor, num_future: i
         Shape (batch, bins, num_future), complex64.
     """
     basis = waves(series.shape[-1], num_future, highest, series.device)
+    noise_power = above_rounding(noise_power, spectrum.sum(-1), series.shape[-1])
     matrix = covariance(spectrum, noise_power, basis.products)
     whitened = torch.linalg.solve(matrix, torch.view_as_real(real_form(series)))
     amplitude = torch.view_as_complex(((basis.past.mT @ whitened) * spectrum[..., None]).contiguous())
@@ -130,6 +136,7 @@ def predict_alike(
     """
     basis = waves(series.shape[-1], num_future, highest, series.device)
     values, vectors = torch.linalg.eigh(covariance(spectrum, torch.zeros_like(noise_power), basis.products))
-    gains = power[..., None] / (values.clamp_min(0)[:, None] * power[..., None] + noise_power[:, None, None])
+    noise = above_rounding(noise_power[:, None], power, series.shape[-1])[..., None]
+    gains = power[..., None] / (values.clamp_min(0)[:, None] * power[..., None] + noise)
     ahead = (basis.future * spectrum[:, None]) @ (basis.past.mT @ vectors).to(basis.future.dtype)
     return (gains * (real_form(series) @ vectors.to(series.dtype))) @ ahead.mT

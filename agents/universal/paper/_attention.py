@@ -50,7 +50,7 @@ class _Layer(nn.Module):
     def forward(self, tokens: Tensor, seen: Tensor) -> Tensor:
         split = self.queries_keys_values(self.attention_norm(tokens)).unflatten(-1, (3, self.heads, -1))
         queries, keys, values = split.permute(2, 0, 3, 1, 4)
-        attended = torch.nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=None)
+        attended = torch.nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=seen)
         tokens = tokens + self.output(attended.transpose(1, 2).flatten(-2))
         changed: Tensor = self.connected(tokens)
         return tokens + changed
