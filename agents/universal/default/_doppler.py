@@ -20,7 +20,7 @@ from torch import Tensor
 
 FREQUENCIES = 48
 TURNS = 10
-ROUNDING = 2.5e-7  # share of a series' power, per slot, of noise below which float32 can't invert its covariance
+ROUNDING = 1e-6  # share of a series' power, per slot: with less noise, float32 no longer inverts its covariance well
 
 
 @dataclass(frozen=True)
