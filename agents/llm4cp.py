@@ -41,7 +41,7 @@ class _ResidualBlock(nn.Module):
         return image + changed * weight[..., None, None]
 
 
-class _Branch(nn.Module):
+class CSIAttention(nn.Module):
     """Mix the slots of each patch, then convolve over (slots, subcarriers or delays), re and im being two channels."""
 
     def __init__(self, patch: int, channels: int, blocks: int) -> None:
@@ -67,8 +67,8 @@ class _Network(nn.Module):
         from .universal.gpt2 import first_layers  # transformers takes seconds to import
 
         super().__init__()
-        self.delay = _Branch(agent.patch, agent.channels, agent.blocks)
-        self.frequency = _Branch(agent.patch, agent.channels, agent.blocks)
+        self.delay = CSIAttention(agent.patch, agent.channels, agent.blocks)
+        self.frequency = CSIAttention(agent.patch, agent.channels, agent.blocks)
         self.backbone = first_layers(agent.backbone, agent.layers)
         frozen = {name: p for name, p in self.backbone.named_parameters() if not p.requires_grad}
         self.register_buffer("backbone_digest", torch.tensor(list(bytes.fromhex(tensors_digest(frozen))), dtype=torch.uint8))

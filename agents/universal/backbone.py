@@ -122,7 +122,7 @@ class Backbone(nn.Module):
         sequences, n = tokens.shape[:2]
         if mask is not None and mask.shape != (sequences, n):
             raise ValueError(f"mask: expected shape {(sequences, n)}, got {tuple(mask.shape)}")
-        data = tokens.to(self.decoder.dtype)
+        data = tokens.to(self.decoder.dtype).contiguous()  # else each linear layer copies its weights per sequence
         prompt_length = self.prompt_length(instruction)
         self._check_length(prompt_length + (n if ordered else 1))
         positions = prompt_length + (torch.arange(n) if ordered else torch.zeros(n, dtype=torch.int64))

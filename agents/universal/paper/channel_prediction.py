@@ -19,7 +19,7 @@ from wirelessgym.task import Task
 from ..._learned_prediction import root_mean_square
 from ..._prediction import num_future
 from ..._sizes import SizedNetwork
-from ...llm4cp import _Branch as CSIAttention  # the same, for frequencies alone and with fewer channels
+from ...llm4cp import CSIAttention  # the same, for frequencies alone and with fewer channels
 from ..default._layers import parts
 
 PATCH, CHANNELS, BLOCKS = 4, 50, 4

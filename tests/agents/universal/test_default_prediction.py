@@ -117,12 +117,24 @@ def test_two_tones_are_told_apart() -> None:
     assert (spectrum[..., near].sum(-1) > 0.95 * spectrum.sum(-1)).all()
 
 
-@pytest.mark.parametrize("frequency", [-0.1103, 0.0, 0.0417, 0.09])
-def test_fresh_weights_predict_a_single_path_without_noise(frequency: float) -> None:
-    task, _, obs = episodes("channel_prediction")
+@pytest.mark.parametrize("noise_power", [1e-3, 1e-2])
+@pytest.mark.parametrize("frequency", [-0.1103, 0.0, 0.0417, 0.12])
+def test_fresh_weights_predict_a_single_path_without_noise(frequency: float, noise_power: float) -> None:
+    task, _, _ = episodes("channel_prediction")
     h = tone(task, frequency)
-    action = universal().act(task, {"csi": h[:, :PAST], "noise_power": torch.tensor([1e-9])})
-    assert (action - h[:, PAST:]).abs().square().sum() < 1e-3 * h[:, PAST:].abs().square().sum()
+    action = universal().act(task, {"csi": h[:, :PAST], "noise_power": torch.tensor([noise_power])})
+    assert (action - h[:, PAST:]).abs().square().mean() < 5e-4
+
+
+@pytest.mark.parametrize("scenario", ["uma-nlos-16", "cdl-c-32"])
+def test_however_little_noise_there_is_the_prediction_is_a_good_one(scenario: str) -> None:
+    errors = []
+    for snr_db in (30.0, 60.0, 90.0):
+        task, state, obs = episodes("channel_prediction", 4, scenario=scenario, num_subcarriers=48, snr_db=snr_db)
+        ours, rival = (task.score(state, a.act(task, obs))["nmse"].mean() for a in (universal(), make_agent("ar_beamdelay")))
+        assert ours < max(rival, torch.tensor(0.002))
+        errors.append(ours)
+    assert errors[2] < 1.2 * errors[1] and errors[1] < errors[0]
 
 
 def test_fresh_weights_err_less_than_every_classical_predictor() -> None:
@@ -132,33 +144,19 @@ def test_fresh_weights_err_less_than_every_classical_predictor() -> None:
         assert ours < task.score(state, make_agent(name).act(task, obs))["nmse"].mean()
 
 
-def test_turning_the_channel_turns_the_prediction_and_its_unit_is_the_predictions(speaking: LearnedAgent) -> None:
+def test_turning_the_channel_turns_the_prediction(speaking: LearnedAgent) -> None:
     task, _, obs = episodes("channel_prediction")
-    before = speaking.act(task, obs)
-    turned = obs | {"csi": obs["csi"] * torch.polar(torch.tensor(1.0), torch.tensor(2.1))}
-    difference = speaking.act(task, turned) - before * torch.polar(torch.tensor(1.0), torch.tensor(2.1))
+    before, phase = speaking.act(task, obs), torch.polar(torch.tensor(1.0), torch.tensor(2.1))
+    difference = speaking.act(task, obs | {"csi": obs["csi"] * phase}) - before * phase
     assert difference.abs().max() < 5e-3 * before.abs().max()
 
 
-def test_turning_time_by_a_frequency_within_reach_turns_the_prediction() -> None:
-    # Two neighbouring points of the frequency grid: a start that is exact for one is exact for the other.
-    task, _, _ = episodes("channel_prediction")
-    step = 2 * highest_doppler(task) / (FREQUENCIES - 1)
-    errors = []
-    for frequency in (0.0, step):
-        h = tone(task, frequency)
-        action = universal().act(task, {"csi": h[:, :PAST], "noise_power": torch.tensor([0.1])})
-        errors.append(float((action - h[:, PAST:]).abs().square().mean()))
-    assert errors[1] == pytest.approx(errors[0], rel=0.2)
-
-
-@pytest.mark.parametrize("factor", [0.01, 30.0])
-def test_features_follow_the_unit_of_power(speaking: LearnedAgent, factor: float) -> None:
+@pytest.mark.parametrize("factor", [0.3, 30.0])
+def test_fresh_weights_follow_the_unit_of_the_channel(factor: float) -> None:
     task, _, obs = episodes("channel_prediction")
     scaled = {"csi": factor * obs["csi"], "noise_power": factor**2 * obs["noise_power"]}
-    agent = universal()
-    before = agent.act(task, obs)
-    assert (agent.act(task, scaled) / factor - before).abs().max() < 5e-3 * before.abs().max()
+    before = universal().act(task, obs)
+    assert (universal().act(task, scaled) / factor - before).abs().max() < 5e-3 * before.abs().max()
 
 
 @pytest.mark.parametrize(
