@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Make every committed record again: bash records/make.sh [PYTHON]. Takes about ten minutes on two cores.
+# Make every committed record again, or those whose name fits a pattern: bash records/make.sh [PYTHON [PATTERN]].
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export OMP_WAIT_POLICY=passive
 python=${1:-.venv/bin/python}
+pattern=${2:-*}
 
 make_record() {  # NAME, then the arguments of compare
     local name=$1
     shift
+    # shellcheck disable=SC2053
+    [[ $name == $pattern ]] || return 0
     rm -rf "runs/records/$name/records" # of other settings; finished blocks stay
     "$python" -m wirelessgym compare "$@" --seed 7 --out "runs/records/$name"
     rm -rf "records/$name"
@@ -31,4 +34,34 @@ make_record detection-eight-users detection --agents $detectors --scenario uma-n
     --episodes 500 --set num_users=8 --set horizon=1
 make_record prediction-speed channel_prediction --agents hold,wiener,ar,pvec,pad,kalman,ar_beamdelay --scenario uma-nlos-128 \
     --sweep speed_kmh=10,30,50,70,100 --episodes 100 --set horizon=1
+
+# The universal agent as it is shipped, and its heads before any training ("start"), beside the classical methods.
+learned='universal,universal:checkpoint=none:label="start"'
+eight_users="--set num_users=8 --set horizon=1"
+precoders=rzf,wmmse,robust_wmmse,$learned
+make_record universal-precoding precoding --agents "$precoders" --scenario uma-nlos-32 --sweep csi_snr_db=0:20:5 --reference robust_wmmse \
+    --episodes 500 $eight_users
+make_record universal-precoding-perfect precoding --agents "$precoders" --scenario uma-nlos-32 --reference wmmse --episodes 500 $eight_users
+make_record universal-precoding-power precoding --agents "$precoders" --scenario uma-nlos-32 --sweep snr_db=0:20:5 --reference robust_wmmse \
+    --episodes 500 $eight_users --set csi_snr_db=10
+make_record universal-precoding-users precoding --agents "$precoders" --scenario uma-nlos-32 --sweep num_users=4,6,8,10,12 \
+    --reference robust_wmmse --episodes 500 --set csi_snr_db=10 --set horizon=1
+make_record universal-detection detection --agents "$detectors,$learned" --scenario uma-nlos-32 --sweep snr_db=0:20:5 --reference oamp \
+    --episodes 500 $eight_users
+predictors=hold,wiener,pvec,ar_beamdelay,$learned
+for snr_db in 5 10 15 20; do
+    make_record universal-prediction-${snr_db}db channel_prediction --agents "$predictors" --scenario uma-nlos-32 \
+        --sweep speed_kmh=10,30,60,100 --reference ar_beamdelay --episodes 128 --set snr_db=$snr_db --set horizon=1
+done
+
+# Where it was never trained: other scenarios, arrays, speeds.
+make_record transfer-precoding precoding --agents "$precoders" --scenario umi-nlos-32,cdl-c-32,uma-nlos-16,uma-nlos-64 \
+    --reference robust_wmmse --episodes 256 $eight_users --set csi_snr_db=10
+make_record transfer-detection detection --agents "$detectors,$learned" --scenario umi-nlos-32,cdl-c-32,uma-nlos-16,uma-nlos-64 \
+    --reference oamp --episodes 256 $eight_users --set snr_db=10
+make_record transfer-prediction channel_prediction --agents "$predictors" --scenario umi-nlos-32,cdl-c-32,uma-nlos-16,uma-nlos-64 \
+    --reference ar_beamdelay --episodes 64 --set snr_db=10 --set horizon=1
+make_record transfer-speed channel_prediction --agents "$predictors" --scenario uma-nlos-32 --sweep speed_kmh=100,120,150,200 \
+    --reference ar_beamdelay --episodes 64 --set snr_db=10 --set horizon=1
+
 "$python" records/update_readme.py

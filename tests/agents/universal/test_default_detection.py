@@ -161,9 +161,7 @@ def test_users_that_take_no_part_get_no_symbol_and_change_nothing_for_the_others
     assert (speaking.act(task, obs)[~obs["mask"][:, None].expand(-1, obs["received"].shape[1], -1)] == 0).all()
     task, _, obs = episodes("detection", num_users=4, snr_db=(0, 20))
     more = torch.cat([obs["csi"], torch.zeros(*obs["csi"].shape[:2], 2)], -1)
-    torch.testing.assert_close(
-        speaking.act(task, obs | {"csi": more})[..., :4], speaking.act(task, obs), rtol=0, atol=5e-3
-    )
+    torch.testing.assert_close(speaking.act(task, obs | {"csi": more})[..., :4], speaking.act(task, obs), rtol=0, atol=5e-3)
 
 
 @pytest.mark.parametrize(
