@@ -1,10 +1,11 @@
 """Train every variant of a study with several seeds, and compare them all on held-out episodes.
 
 ``python records/study.py backbone train [PART/PARTS]`` trains: finished runs are skipped, and parts may run side by side. Then
-``python records/study.py backbone compare`` makes the records. Runs lie in ``runs/studies``, records in ``records/study-NAME-TASK``,
-and what each run took in ``records/studies/NAME.runs.json``.
+``python records/study.py backbone compare`` makes ``records/study-NAME-TASK`` and, beside the study's settings, what each run took
+and how its loss fell. Runs lie in ``runs/studies``.
 """
 
+import csv
 import json
 import shutil
 import subprocess
@@ -12,8 +13,10 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
+TENTHS = 10
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -58,7 +61,11 @@ def train(name: str, part: str = "1/1") -> None:
 def compare(name: str) -> None:
     """Compare all finished runs on the study's tests."""
     cards = {f"{variant}-{seed}": folder / "last/card.json" for variant, seed, folder in runs(name)}
-    taken = {label: _taken(json.loads(card.read_text())) for label, card in cards.items() if card.is_file()}
+    taken = {
+        label: _taken(json.loads(card.read_text())) | {"loss": _curve(card.parents[1] / "log.csv")}
+        for label, card in cards.items()
+        if card.is_file()
+    }
     (ROOT / f"records/studies/{name}.runs.json").write_text(json.dumps(taken, indent=1) + "\n", encoding="utf-8")
     for test in study(name)["tests"]:
         agents = list(test["classical"])
@@ -85,6 +92,16 @@ def _taken(card: dict[str, Any]) -> dict[str, Any]:
         "trainable_parameters": card["trainable_parameters"],
         "git": training["git"],
     }
+
+
+def _curve(log: Path) -> dict[str, list[float]]:
+    """Mean training loss of each task entry in every tenth of a run."""
+    rows = list(csv.DictReader(log.open(encoding="utf-8")))
+    tenths: dict[str, list[list[float]]] = {}
+    for row in rows:
+        tenth = (int(row["step"]) - 1) * TENTHS // len(rows)
+        tenths.setdefault(row["task"], [[] for _ in range(TENTHS)])[tenth].append(float(row["loss"]))
+    return {task: [round(mean(losses), 4) for losses in each if losses] for task, each in tenths.items()}
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def test_weights_come_back(saved):
 
 
 def test_a_folder_holds_weights_and_a_card_with_their_checksum(saved):
-    module, folder = saved
+    _, folder = saved
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "weights.safetensors"]
     card = read_card(folder)
     assert card["module"] == "Linear" and card["torch"] in torch.__version__

@@ -269,14 +269,21 @@ def doctor() -> None:
 @app.command(epilog="Example:  [bold]wirelessgym bench channel --fast[/]")
 @_reports_errors
 def bench(
-    what: Annotated[Literal["channel", "env"] | None, typer.Argument(help="What to time; default: both.")] = None,
+    what: Annotated[
+        Literal["channel", "env", "instruction"] | None, typer.Argument(help="What to time; default: channel and env.")
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Smaller sizes and fewer repeats.")] = False,
 ) -> None:
-    """Time the channel layer against Sionna's own path, and the environments against the tasks they wrap."""
+    """Time the channel layer against Sionna's own path, and the environments against the tasks they wrap.
+
+    With [bold]instruction[/], a language model's shared instruction against the same words in front of every sequence.
+    """
     from wirelessgym import register_envs
-    from wirelessgym.bench import bench_channel, bench_env
+    from wirelessgym.bench import bench_channel, bench_env, bench_instruction
 
     register_envs()
+    if what == "instruction":
+        bench_instruction(fast=fast)
     if what in (None, "channel"):
         bench_channel(fast=fast)
     if what in (None, "env"):

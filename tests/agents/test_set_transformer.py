@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from learned_agents import equal_actions, learned, parameters_without_gradient, survives_a_round_trip, train
-from universal_agents import TASKS, episodes, stirred, universal
+from universal_agents import TASKS, WITHOUT_EFFECT, episodes, stirred, universal
 
 from wirelessgym.check import check_agent
 from wirelessgym.checkpoint import CheckpointError
@@ -72,7 +72,7 @@ def test_a_step_of_training_later_gradients_reach_every_weight(name: str) -> Non
     task, state, obs = episodes(name, **HARD[name])
     agent = learned("set_transformer", **SMALL)
     train(agent, task, state, obs, steps=2, learning_rate=1e-3)
-    assert parameters_without_gradient(agent, task) == []
+    assert not set(parameters_without_gradient(agent, task)) - WITHOUT_EFFECT
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -88,7 +88,7 @@ def test_sizes_come_from_the_checkpoint_and_others_are_refused(speaking: Learned
     folder = speaking.save(tmp_path)
     again = learned("set_transformer", checkpoint=folder)
     assert equal_actions(again.act(task, obs), speaking.act(task, obs))
-    with pytest.raises(CheckpointError, match="set_transformer: the checkpoint's weights don't fit: .*size mismatch"):
+    with pytest.raises(CheckpointError, match=r"set_transformer: the checkpoint's weights don't fit: .*size mismatch"):
         learned("set_transformer", checkpoint=folder, width=48).act(task, obs)
 
 

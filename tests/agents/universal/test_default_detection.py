@@ -104,7 +104,7 @@ def test_a_turn_moves_messages_by_the_share_that_it_is_given() -> None:
 
 @pytest.mark.parametrize("modulation", ["qpsk", "16qam"])
 def test_fresh_weights_detect_two_users_as_well_as_can_be(modulation: str) -> None:
-    task, state, obs = episodes("detection", 16, num_users=2, snr_db=(0, 10), modulation=modulation, llrs=True)
+    task, _, obs = episodes("detection", 16, num_users=2, snr_db=(0, 10), modulation=modulation, llrs=True)
     ours, best = universal().act(task, obs), make_agent("ml").act(task, obs)
     assert isinstance(ours, dict) and isinstance(best, dict)
     torch.testing.assert_close(ours["symbols"], best["symbols"], rtol=0, atol=5e-3)
