@@ -20,6 +20,7 @@ from rich.table import Table
 from wirelessgym.channel import Channel
 from wirelessgym.channel.synthesis import synthesise
 from wirelessgym.evaluate.runner import one_thread
+from wirelessgym.models import NEEDED
 from wirelessgym.registry import agent_module, load_scenario, make_task
 from wirelessgym.scenario import Scenario
 
@@ -97,19 +98,27 @@ def bench_instruction(fast: bool = False) -> list[Row]:
 
     Args:
         fast: a quarter of the batch and fewer repetitions, for a first look; its numbers are not the ones to quote.
+
+    Raises:
+        ImportError: without the packages of ``wirelessgym[llm]``.
     """
     batch, layers = (16 if fast else 64), 6
     with one_thread():
         models = agent_module("universal.models")
         installed = any(model.name == "smollm2-135m" and model.installed for model in models.catalogue())
         name = "smollm2-135m" if installed else "random"
-        backbone = agent_module("universal.backbone").Backbone(name, layers=layers)
+        try:
+            backbone = agent_module("universal.backbone").Backbone(name, layers=layers)
+        except ImportError as error:
+            raise ImportError(f"{NEEDED} ({error})") from None
         rows = [
             _instruction(backbone, task, tokens, batch, repeats=1 if fast else 3)
             for task, tokens in (("precoding", 8), ("precoding", 4), ("detection", 8), ("detection", 4))
         ]
         weights = name if installed else "random weights (smollm2-135m is not installed)"
-        _print(f"Instruction: in front of each sequence against read once, forward and backward ({weights}, {layers} layers)", rows)
+        _print(
+            f"Instruction: in front of each sequence against read once, forward and backward ({weights}, {layers} layers)", rows
+        )
     return rows
 
 

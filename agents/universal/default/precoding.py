@@ -31,7 +31,8 @@ CHANNELS = 48
 BEAM_FEATURES = 8
 USER_FEATURES = 9
 START_ERROR_WEIGHT = 2.0  # as in robust_wmmse
-ITERATIONS = 10
+ITERATIONS = 20
+TRAINING_ITERATIONS = 10  # fewer, for the cost; acting with more only gains
 LARGEST_CORRECTION = 3.0  # of a logarithm
 
 
@@ -170,9 +171,9 @@ class Head(torch.nn.Module):
         estimate = (gains * known.beams + shifted) * known.present[..., None]
         variance = START_ERROR_WEIGHT * known.residual[:, None, None] * bounded(correction[..., 3]).exp()
         estimate = turned(estimate, known.phase)
-        w, power, regularisation = robust_wmmse(
-            estimate, variance, obs["noise_power"], obs["tx_power"], bounded(user[..., 2 * CHANNELS :])
-        )
+        factors = bounded(user[..., 2 * CHANNELS :])
+        iterations = TRAINING_ITERATIONS if self.training else ITERATIONS
+        w, power, regularisation = robust_wmmse(estimate, variance, obs["noise_power"], obs["tx_power"], factors, iterations)
         if wants_structure(task):
             return torch.stack([power, regularisation], -1) / obs["tx_power"][:, None, None]
         w = from_beams(w, panel.rows, panel.columns)
