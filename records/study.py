@@ -1,7 +1,7 @@
 """Train every variant of a study with several seeds, and compare them all on held-out episodes.
 
-``python records/study.py backbone train [PART/PARTS]`` trains: finished runs are skipped, and parts may run side by side. Then
-``python records/study.py backbone compare`` makes ``records/study-NAME-TASK`` and, beside the study's settings, what each run took
+``python records/study.py backbone train [PART/PARTS]`` trains: finished runs are skipped, and parts may run side by side.
+``python records/study.py backbone compare`` makes ``records/study-NAME-TASK`` and, beside the study's settings, what runs took
 and how its loss fell. Runs lie in ``runs/studies``.
 """
 

@@ -18,6 +18,8 @@ IMPORT_BY_NAME = {
     "wirelessgym/registry.py",
     "wirelessgym/evaluate/roster.py",
     "agents/_sionna.py",
+    "agents/universal/headed.py",
+    "agents/universal/nf4.py",
 }
 
 

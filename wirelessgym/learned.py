@@ -179,10 +179,10 @@ class LearnedAgent(Agent):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the weights, as they are or as the checkpoint's card says."""
-        if self._weights is not None:
-            return tensors_digest(self.saved_tensors())
-        return "" if self.checkpoint is None else str(read_card(self.checkpoint_folder())["sha256"])
+        """Digest of the weights, as they are or as the checkpoint has them."""
+        if self._weights is None and self.checkpoint is None:
+            return ""
+        return tensors_digest(load_weights(self.checkpoint_folder()) if self._weights is None else self.saved_tensors())
 
 
 @contextmanager

@@ -102,6 +102,22 @@ class Task(ABC):
         return self.metrics[0]
 
     @property
+    def purpose(self) -> str:
+        """What is asked for: the first clause of the class's docstring, or what the headline metric asks where there is none."""
+        written = (type(self).__doc__ or "").strip()
+        if written and not written.startswith(f"{type(self).__name__}("):  # what dataclasses write by themselves
+            return " ".join(written.split("\n\n")[0].split()).partition(". ")[0].partition(";")[0].rstrip(".")
+        return f"Make {self.headline.name} {'large' if self.headline.higher_is_better else 'small'}"
+
+    @property
+    def channel_size(self) -> tuple[int, int]:
+        """How many users and subcarriers of the scenario the task uses."""
+        channel = getattr(self, "channel", None)
+        if channel is None:
+            return self.scenario.max_users, self.scenario.num_subcarriers
+        return channel.num_users, channel.grid.num_subcarriers
+
+    @property
     @abstractmethod
     def observation_fields(self) -> tuple[Field, ...]:
         """Entries of an observation, in order."""

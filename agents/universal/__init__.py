@@ -55,13 +55,17 @@ class Universal(HeadedAgent):
     dtype: str = "bfloat16"
     rank: int = 8
     alpha: float = 16.0
-    targets: tuple[str, ...] | list[str] = ("q_proj", "v_proj")
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
     quantisation: Literal["nf4", "loftq"] | None = None
     prefix_tokens: int = 0
     instructed: bool = True
     checkpoint: str | Path | None = SHIPPED
 
     tasks = ("precoding", "detection", "channel_prediction")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.targets = tuple(self.targets)  # a card has a list
 
     def make_backbone(self) -> tuple[torch.nn.Module | None, int]:
         """Return the language model with its adapters, and its width."""
@@ -75,7 +79,7 @@ class Universal(HeadedAgent):
             dtype=self.dtype,
             rank=self.rank,
             alpha=self.alpha,
-            targets=tuple(self.targets),
+            targets=self.targets,
             quantisation=self.quantisation,
             prefix_tokens=self.prefix_tokens,
         )

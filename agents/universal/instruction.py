@@ -21,17 +21,15 @@ def instruction(task: Task) -> str:
     """
     seen = ", ".join(map(_told, task.observation_fields))
     wanted = ", ".join(map(_sized, task.action_fields))
-    return f"{_words(task.id)} | {_setting(task)}. {seen} | {_aim(task)}: {wanted}"
+    return f"{_words(task.id)} | {_setting(task)}. {seen} | {task.purpose}: {wanted}"
 
 
 def _setting(task: Task) -> str:
     """The scenario's numbers, as far as the task uses them."""
     scenario, panel = task.scenario, task.scenario.panel
     # Tasks with a channel may take fewer users or subcarriers than the scenario has.
-    channel = getattr(task, "channel", None)
-    taken = scenario.max_users if channel is None else channel.num_users
+    taken, subcarriers = task.channel_size
     users: FloatSpan = scenario.num_users if taken == scenario.max_users else taken
-    subcarriers = scenario.num_subcarriers if channel is None else channel.grid.num_subcarriers
     band = "" if subcarriers == 1 else f"{subcarriers} subcarriers at "
     return ", ".join(
         [
@@ -41,14 +39,6 @@ def _setting(task: Task) -> str:
             f"{scenario.slot_duration_s * 1e3:g} ms slots",
         ]
     )
-
-
-def _aim(task: Task) -> str:
-    """The first clause of the task's docstring; without one, what the headline metric asks for."""
-    written = (type(task).__doc__ or "").strip()
-    if written and not written.startswith(f"{type(task).__name__}("):  # what dataclasses write by themselves
-        return " ".join(written.split("\n\n")[0].split()).partition(". ")[0].partition(";")[0].rstrip(".")
-    return f"Make {task.headline.name} {'large' if task.headline.higher_is_better else 'small'}"
 
 
 def _told(field: Field) -> str:

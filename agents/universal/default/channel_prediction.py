@@ -75,7 +75,15 @@ class Head(torch.nn.Module):
         self.directly = silent(torch.nn.Sequential(torch.nn.LayerNorm(CHANNELS), *mlp(CHANNELS, 256, 2 * self.num_future)))
 
     def encode(self, task: Task, obs: Obs) -> tuple[Tensor, None, Context]:
-        """Return a token for each of the strongest bins, shape (batch, TOKENS, width), strongest first, and all bins' start."""
+        """Return a token for each of the strongest bins, shape (batch, TOKENS, width), strongest first, and all bins' start.
+
+        Raises:
+            ValueError: for other numbers of past and future slots than the head was built for.
+        """
+        if (slots := (obs["csi"].shape[1], num_future(task))) != (self.num_past, self.num_future):
+            raise ValueError(
+                f"universal's prediction head was built for {self.num_past} past and {self.num_future} future slots, got {slots}"
+            )
         with torch.no_grad():
             grid = to_bins(task, obs["csi"])
             noise_power = (obs["noise_power"] if "noise_power" in obs else estimated_noise_power(grid).float()).clamp_min(1e-9)

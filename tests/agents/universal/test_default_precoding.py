@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from learned_agents import learned
 from torch import Tensor
 from universal_agents import TINY_BACKBONE, episodes, stirred, universal
 from wirelessgym.agents.robust_wmmse import denoised
-from wirelessgym.agents.universal.default.precoding import bounded, robust_wmmse, wiener
+from wirelessgym.agents.universal.default.precoding import ITERATIONS, TRAINING_ITERATIONS, bounded, robust_wmmse, wiener
 
 from wirelessgym import make_agent
 from wirelessgym.arrays import to_beams
@@ -53,9 +52,16 @@ def rate_with_error_as_noise(estimate: Tensor, variance: Tensor, noise_power: Te
 
 @pytest.mark.parametrize("scenario", ["uma-nlos-16", "uma-hard-16"])
 @pytest.mark.parametrize("action", ["precoder", "structure"])
-def test_fresh_weights_are_robust_wmmse_with_ten_iterations(scenario: str, action: str) -> None:
+@pytest.mark.parametrize("training", [False, True])
+def test_fresh_weights_are_robust_wmmse_with_fewer_iterations_in_training(scenario: str, action: str, training: bool) -> None:
     task, _, obs = episodes("precoding", 16, **NOISY | {"scenario": scenario, "action": action})
-    assert close(universal().act(task, obs), make_agent("robust_wmmse", iterations=10).act(task, obs), 2e-3)
+    agent = universal()
+    agent.weights(task).train(training)
+    with torch.no_grad():
+        ours = agent.forward(task, obs)
+    iterations = TRAINING_ITERATIONS if training else ITERATIONS
+    assert TRAINING_ITERATIONS < ITERATIONS
+    assert close(ours, make_agent("robust_wmmse", iterations=iterations).act(task, obs), 2e-3)
 
 
 def test_with_equal_error_variances_its_iteration_is_wmmse_on_the_denoised_estimate_with_more_noise() -> None:
@@ -210,6 +216,6 @@ def test_what_is_learned_of_logarithms_is_itself_near_zero_and_never_large() -> 
 
 def test_training_follows_the_rate_through_the_true_channel() -> None:
     task, state, obs = episodes("precoding", **NOISY)
-    agent = learned("universal", checkpoint=None, backbone="none")
+    agent = universal()
     rate = task.score(state, agent.forward(task, obs))["sum_rate"].mean()
     torch.testing.assert_close(agent.loss(task, state, obs), -rate)
