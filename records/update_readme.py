@@ -13,7 +13,7 @@ from wirelessgym.record import Record, read_records
 from wirelessgym.report import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"(<!-- (?P<kind>table|study): (?P<name>[\w/-]+) -->\n)(.*?)(<!-- end of (?:table|study) -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (?P<kind>table|study|cost): (?P<name>[\w/.-]+) -->\n)(.*?)(<!-- end of \w+ -->)", re.DOTALL)
 
 # Headline of each task in a study's table: how it reads, and what one point's mean becomes before points are averaged.
 HEADLINES: dict[str, tuple[str, str, Callable[[float], float]]] = {
@@ -27,11 +27,23 @@ def with_tables(text: str) -> str:
     """Return the text with each ``<!-- table: FOLDER -->`` and ``<!-- study: NAME -->`` block made anew."""
 
     def table(match: re.Match[str]) -> str:
-        study = match["kind"] == "study"
-        made = study_table(match["name"]) if study else markdown_table(read_records(ROOT / match["name"]))
+        made = MAKERS[match["kind"]](match["name"])
         return f"{match[1]}\n{made}\n\n{match[5]}"
 
     return BLOCK.sub(table, text)
+
+
+def cost_table(name: str) -> str:
+    """Return the table of what decisions cost."""
+    costs = json.loads((ROOT / name).read_text(encoding="utf-8"))["costs"]
+    lines = [
+        "task | agent | trainable | weights (MB) | batch 1: p50 (p95), ms | batch 64: p50 (p95), ms",
+        ":--- | :--- | ---: | ---: | ---: | ---:",
+    ]
+    for cost in costs:
+        latency = [f"{p50:.3g} ({p95:.3g})" for p50, p95 in cost["latency_ms"].values()]
+        lines.append(" | ".join([cost["task"], cost["agent"], f"{cost['parameters']:,}", f"{cost['weights_mb']:g}", *latency]))
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def study_table(name: str) -> str:
@@ -76,6 +88,12 @@ def _over_seeds(values: list[float]) -> str:
     half = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
     return f"{mean:.{digits}f} ± {half:.{digits}f}"
 
+
+MAKERS: dict[str, Callable[[str], str]] = {
+    "table": lambda folder: markdown_table(read_records(ROOT / folder)),
+    "study": study_table,
+    "cost": cost_table,
+}
 
 if __name__ == "__main__":
     for path in (ROOT / "README.md", ROOT / "records/README.md"):

@@ -270,20 +270,29 @@ def doctor() -> None:
 @_reports_errors
 def bench(
     what: Annotated[
-        Literal["channel", "env", "instruction"] | None, typer.Argument(help="What to time; default: channel and env.")
+        Literal["channel", "env", "instruction", "decision"] | None,
+        typer.Argument(help="What to time; default: channel and env."),
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Smaller sizes and fewer repeats.")] = False,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the table of decisions.")] = None,
 ) -> None:
     """Time the channel layer against Sionna's own path, and the environments against the tasks they wrap.
 
-    With [bold]instruction[/], a language model's shared instruction against the same words in front of every sequence.
+    With [bold]instruction[/], a language model's shared instruction against the same words in front of every sequence; with
+    [bold]decision[/], latency and memory of the universal agent beside classical ones.
     """
+    if out is not None and what != "decision":
+        raise ValueError(f"--out belongs to 'bench decision', got {what or 'no argument'}")
     from wirelessgym import register_envs
     from wirelessgym.bench import bench_channel, bench_env, bench_instruction
 
     register_envs()
     if what == "instruction":
         bench_instruction(fast=fast)
+    if what == "decision":
+        from wirelessgym.cost import bench_decision
+
+        bench_decision(fast, out)
     if what in (None, "channel"):
         bench_channel(fast=fast)
     if what in (None, "env"):
