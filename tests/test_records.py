@@ -12,7 +12,7 @@ import pytest
 from wirelessgym.record import read_records
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = sorted(path for path in (ROOT / "records").iterdir() if path.is_dir() and path.name[0] not in "._")
+FOLDERS = sorted(path for path in (ROOT / "records").iterdir() if any(path.glob("*--*.json")))
 
 # bit/s/Hz at 10 dB, channels of unit power per user.
 FOUR_USERS = {
