@@ -67,3 +67,9 @@ def test_the_reinforcement_learner_runs_from_training_to_table():
 def test_a_keras_model_trained_on_the_dataset_beats_regularised_zero_forcing():
     output = run("06_keras_agent.py", "--batches", 8, "--episodes", 16, needs="tensorflow")
     assert gain_over_reference(output, "structured_precoder") > 0.5
+
+
+def test_the_universal_agent_reads_its_instructions_and_a_small_one_learns():
+    output = run("07_universal_agent.py", "--steps", 12, "--episodes", 32)
+    assert all(f"{task} | " in output for task in ("precoding", "detection", "channel prediction"))
+    assert gain_over_reference(output, "universal") > gain_over_reference(output, "mine") > -1

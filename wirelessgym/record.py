@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA: Literal[1] = 1
-PACKAGES = ("wirelessgym", "torch", "sionna", "gymnasium", "numpy", "scipy")
+PACKAGES = ("wirelessgym", "torch", "sionna", "gymnasium", "numpy", "scipy", "transformers", "peft")
 
 Interval: TypeAlias = tuple[float, float]
 
