@@ -48,7 +48,7 @@ make_record universal-precoding-users precoding --agents "$precoders" --scenario
     --reference robust_wmmse --episodes 500 --set csi_snr_db=10 --set horizon=1
 make_record universal-detection detection --agents "$detectors,$learned" --scenario uma-nlos-32 --sweep snr_db=0:20:5 --reference oamp \
     --episodes 500 $eight_users
-predictors=hold,wiener,pvec,ar_beamdelay,$learned
+predictors=hold,wiener,kalman,pvec,pad,ar_beamdelay,$learned
 for snr_db in 5 10 15 20; do
     make_record universal-prediction-${snr_db}db channel_prediction --agents "$predictors" --scenario uma-nlos-32 \
         --sweep speed_kmh=10,30,60,100 --reference ar_beamdelay --episodes 128 --set snr_db=$snr_db --set horizon=1

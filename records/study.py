@@ -51,7 +51,7 @@ def train(name: str, part: str = "1/1") -> None:
 
     index, parts = map(int, part.split("/"))
     for number, (variant, seed, folder) in enumerate(runs(name)):
-        if number % parts != index - 1 or (folder / "last/card.json").is_file():
+        if number % parts != index - 1 or _finished(name, variant, seed, folder):
             continue
         shutil.rmtree(folder, ignore_errors=True)
         print(f"{variant}, seed {seed}", flush=True)
@@ -73,7 +73,7 @@ def compare(name: str) -> None:
             card = folder / "last/card.json"
             if card.is_file() and study(name)["variants"][variant].get("only", test["task"]) == test["task"]:
                 agent = json.loads(card.read_text())["agent"]
-                agents.append(f'{agent}:checkpoint="{folder}/last":label="{variant}-{seed}"')
+                agents.append(f'{agent}:checkpoint="{folder}/last":seed={seed}:label="{variant}-{seed}"')
         out = Path("runs/records") / f"study-{name}-{test['task']}"
         shutil.rmtree(out / "records", ignore_errors=True)  # of other settings; finished blocks stay
         command = [sys.executable, "-m", "wirelessgym", "compare", test["task"], "--agents", ",".join(agents)]
@@ -81,6 +81,12 @@ def compare(name: str) -> None:
         target = ROOT / "records" / out.name
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(out / "records", target)
+
+
+def _finished(name: str, variant: str, seed: int, folder: Path) -> bool:
+    card = folder / "last/card.json"
+    steps = configuration(name, variant, seed)["steps"]
+    return card.is_file() and json.loads(card.read_text())["training"]["steps"] == steps
 
 
 def _taken(card: dict[str, Any]) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def compare(
     agents: Annotated[
         list[str] | None,
         typer.Option(
-            help="Agents with commas between; options as id:option=value, your own as module:name. Default: all but ml."
+            help="Agents with commas between; options as id:option=value, your own as module:name. Default: all formulas but ml."
         ),
     ] = None,
     scenario: Annotated[

@@ -76,12 +76,13 @@ def bench_decision(fast: bool = False, out: Path | None = None) -> list[Cost]:
 def _cost(name: str, spec: str, calls: int) -> Cost:
     task = make_task(name, SCENARIO, horizon=1, **OVERRIDES[name])
     agent = named_agent(spec)
+    parameters = agent.num_parameters  # as the card says, heads of other tasks included
     settings: Any = settings_of(task)
     latency = {}
     for batch in BATCHES:
         _, obs = task.reset(range(batch), seed=7)
         latency[batch] = _percentiles(lambda seen: agent.act(settings, seen), obs, calls)
-    return Cost(name, agent.name, agent.num_parameters, round(_weights_bytes(agent, settings) / 1e6, 1), latency)
+    return Cost(name, agent.name, parameters or agent.num_parameters, round(_weights_bytes(agent, settings) / 1e6, 1), latency)
 
 
 def _percentiles(act: Callable[[Obs], object], obs: Obs, calls: int) -> tuple[float, float]:

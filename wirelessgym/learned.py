@@ -50,7 +50,7 @@ class LearnedAgent(Agent):
         """Take the options of the checkpoint, where there is one, for those that were left at their default."""
         self._weights: torch.nn.Module | None = None
         if self.checkpoint is not None:
-            trained = read_card(self.checkpoint_folder())["options"]
+            trained = read_card(self.checkpoint_folder()).get("options", {})
             for option in (f for f in fields(self) if f.name in trained and getattr(self, f.name) == f.default):
                 setattr(self, option.name, trained[option.name])
 
@@ -95,7 +95,11 @@ class LearnedAgent(Agent):
             with seeded(self.seed):
                 self._weights = self.build(task)
             if self.checkpoint is not None:
-                self.load(self.checkpoint_folder())
+                try:
+                    self.load(self.checkpoint_folder())
+                except BaseException:
+                    self._weights = None  # a refused checkpoint leaves no fresh weights behind
+                    raise
         return self._weights
 
     def checkpoint_folder(self) -> Path:
