@@ -49,12 +49,13 @@ def cost_table(name: str) -> str:
 def study_table(name: str) -> str:
     """Return a study's table: each variant's headlines, averaged over the points, with 95 % intervals over its training seeds."""
     taken = json.loads((ROOT / f"records/studies/{name}.runs.json").read_text(encoding="utf-8"))
-    found = {task: _by_agent(read_records(ROOT / f"records/study-{name}-{task}"), task) for task in HEADLINES}
-    lines = ["variant | seeds | " + " | ".join(title for _, title, _ in HEADLINES.values()) + " | trainable | steps | min a run"]
-    lines.append(":--- | ---: | " + "---: | " * len(HEADLINES) + "---: | ---: | ---:")
+    tested = {task: ROOT / f"records/study-{name}-{task}" for task in HEADLINES}
+    found = {task: _by_agent(read_records(folder), task) for task, folder in tested.items() if folder.is_dir()}
+    lines = ["variant | seeds | " + " | ".join(HEADLINES[task][1] for task in found) + " | trainable | steps | min a run"]
+    lines.append(":--- | ---: | " + "---: | " * len(found) + "---: | ---: | ---:")
     for variant in dict.fromkeys(label.rpartition("-")[0] for label in taken):
         runs = {label: run for label, run in taken.items() if label.rpartition("-")[0] == variant}
-        cells = [_over_seeds([found[task][label] for label in runs if label in found[task]]) for task in HEADLINES]
+        cells = [_over_seeds([values[label] for label in runs if label in values]) for values in found.values()]
         first = next(iter(runs.values()))
         minutes = statistics.mean(run["wall_time_s"] for run in runs.values()) / 60
         cells += [f"{first['trainable_parameters']:,}", f"{first['steps']}", f"{minutes:.1f}"]
