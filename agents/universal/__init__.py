@@ -8,6 +8,7 @@ and learn corrections of it.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class Universal(HeadedAgent):
 
     Raises:
         ValueError: for a preset or backbone that doesn't exist, or a task that the preset has no head for.
+        ImportError: without the packages of ``wirelessgym[llm]``.
         FileNotFoundError: for a backbone that isn't installed.
         CheckpointError: for a checkpoint of another backbone.
     """
@@ -73,6 +75,8 @@ class Universal(HeadedAgent):
             return None, WIDTH_WITHOUT_BACKBONE
         from .backbone import Backbone
 
+        if importlib.util.find_spec("transformers") is None or importlib.util.find_spec("peft") is None:
+            raise ImportError("universal: a backbone needs transformers and peft: pip install 'wirelessgym[llm]'")
         backbone = Backbone(
             self.backbone,
             layers=self.layers,
