@@ -69,10 +69,24 @@ def denoised(csi: Tensor, csi_noise_power: Tensor, panel: Panel) -> tuple[Tensor
         by Stein's unbiased estimate: a beam that is kept leaves ``e + e^2 / |b|^2``, one that is cut ``|b|^2 - e``.
     """
     beams = to_beams(csi, panel.rows, panel.columns)
-    observed = beams.abs().square()
-    error = csi_noise_power[:, None, None]
+    gains, residual = wiener(beams, csi_noise_power, served(csi))
+    return from_beams(beams * gains, panel.rows, panel.columns), residual
+
+
+def wiener(beams: Tensor, error: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each beam's gain, and the variance of the error left in each entry, as `denoised` says.
+
+    Args:
+        beams: observed, shape (batch, users, antennas), complex64.
+        error: variance of the error on each, shape (batch,).
+        present: which users take part, shape (batch, users), bool.
+
+    Returns:
+        Shapes (batch, users, antennas) and (batch,), float32.
+    """
+    observed, error = beams.abs().square(), error[:, None, None]
     excess = observed - error
     gains = excess.clamp_min(0) / observed.clamp_min(torch.finfo(observed.dtype).tiny)
-    left = torch.where(excess > 0, error + error * (1 - gains), excess) * served(csi)[..., None]
-    entries = served(csi).sum(-1).clamp_min(1) * csi.shape[-1]
-    return from_beams(beams * gains, panel.rows, panel.columns), (left.sum((-2, -1)) / entries).clamp_min(0)
+    left = torch.where(excess > 0, error + error * (1 - gains), excess) * present[..., None]
+    entries = present.sum(-1).clamp_min(1) * beams.shape[-1]
+    return gains, (left.sum((-2, -1)) / entries).clamp_min(0)

@@ -71,8 +71,7 @@ class LearnedAgent(Agent):
             obs: what the agent sees at that state.
             progress: share of the training that is done, 0 to 1, for losses in phases.
         """
-        headline = task.score(state, self.forward(task, obs))[task.headline.name]
-        return -headline.mean() if task.headline.higher_is_better else headline.mean()
+        return negative_reward(task, state, self.forward(task, obs))
 
     def act(self, task: Task, obs: Obs) -> Action:
         """Return actions without gradients, in evaluation mode."""
@@ -187,6 +186,12 @@ class LearnedAgent(Agent):
         if self._weights is None and self.checkpoint is None:
             return ""
         return tensors_digest(load_weights(self.checkpoint_folder()) if self._weights is None else self.saved_tensors())
+
+
+def negative_reward(task: Task, state: Any, action: Action) -> Tensor:
+    """Mean reward of an action over the batch with its sign turned, a scalar that keeps gradients."""
+    headline = task.score(state, action)[task.headline.name]
+    return -headline.mean() if task.headline.higher_is_better else headline.mean()
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,6 +108,8 @@ def _backbone_damage(backbones: Any, name: str) -> list[str]:
 
 
 def _damage(folder: Path) -> list[str]:
+    from wirelessgym.checkpoint import sha256  # imports torch
+
     try:
         expected = json.loads((folder / "card.json").read_text(encoding="utf-8"))["sha256"]
     except (ValueError, KeyError, TypeError):
@@ -116,8 +117,7 @@ def _damage(folder: Path) -> list[str]:
     path = folder / "weights.safetensors"
     if not path.is_file():
         return [f"{path.name} is missing"]
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(path)
     return [] if found == expected else [f"{path.name} is corrupt, expected SHA-256 {expected}, got {found}"]
 
 

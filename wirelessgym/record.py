@@ -275,10 +275,10 @@ def provenance(spec_version: str, wall_time_s: float) -> Provenance:
 
 
 @lru_cache(maxsize=1)
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide about results; absent ones are left out."""
+def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """Versions of Python and of packages, by default those that decide about results; absent ones are left out."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

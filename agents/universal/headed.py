@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wirelessgym.checkpoint import CheckpointError
 from wirelessgym.fields import Action, Obs
-from wirelessgym.learned import LearnedAgent, seeded
+from wirelessgym.learned import LearnedAgent, negative_reward, seeded
 from wirelessgym.task import Task
 
 
@@ -68,8 +68,7 @@ class HeadedAgent(LearnedAgent):
         if hasattr(head, "loss"):
             own: Tensor = head.loss(task, state, obs, action, context, progress)
             return own
-        headline = task.score(state, action)[task.headline.name]
-        return -headline.mean() if task.headline.higher_is_better else headline.mean()
+        return negative_reward(task, state, action)
 
     def saved_tensors(self) -> dict[str, Tensor]:
         """All that is trained, heads of tasks that weren't met since loading included."""

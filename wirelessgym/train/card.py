@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
 from wirelessgym.learned import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, LearnedAgent
-from wirelessgym.record import provenance
+from wirelessgym.record import provenance, versions
 from wirelessgym.task import Task
 from wirelessgym.train.config import Configuration
 from wirelessgym.train.folder import Done
 from wirelessgym.train.schedule import uses
-
-PACKAGES = ("accelerate", "transformers", "peft")
 
 
 def training_card(
@@ -25,7 +22,7 @@ def training_card(
     counts = dict(zip(tasks, uses(config, done.step), strict=True))
     tables = "+".join(sorted({task.scenario.spec_version for task in tasks.values()}))
     origin = provenance(tables, round(done.seconds, 3)).model_dump(mode="json")
-    origin["versions"] |= _versions()
+    origin["versions"] |= versions(("accelerate",))
     if device.type == "cuda":
         origin["hardware"] |= {"gpu": torch.cuda.get_device_name(device)}
     return {
@@ -47,13 +44,3 @@ def training_card(
             "configuration": config.plain(),
         },
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -24,6 +24,7 @@ from wirelessgym.metrics import user_rates
 from wirelessgym.task import Task
 
 from ..._linear import served, wants_structure
+from ...robust_wmmse import wiener
 from ...wmmse import WMMSE
 from ._layers import mlp, parts, silent, turned
 
@@ -183,16 +184,6 @@ class Head(torch.nn.Module):
 def bounded(logarithm: Tensor) -> Tensor:
     """Keep a learned logarithm within reason: near zero it is itself."""
     return LARGEST_CORRECTION * torch.tanh(logarithm / LARGEST_CORRECTION)
-
-
-def wiener(beams: Tensor, error: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Gain of each beam and variance of the error left in each entry, as `wirelessgym.agents.robust_wmmse` has them."""
-    observed, error = beams.abs().square(), error[:, None, None]
-    excess = observed - error
-    gains = excess.clamp_min(0) / observed.clamp_min(torch.finfo(observed.dtype).tiny)
-    left = torch.where(excess > 0, error + error * (1 - gains), excess) * present[..., None]
-    entries = present.sum(-1).clamp_min(1) * beams.shape[-1]
-    return gains, (left.sum((-2, -1)) / entries).clamp_min(0)
 
 
 def robust_wmmse(
