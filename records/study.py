@@ -30,7 +30,7 @@ def runs(name: str) -> Iterator[tuple[str, int, Path]]:
     settings = study(name)
     for seed in settings["seeds"]:
         for variant in settings["variants"]:
-            yield variant, seed, Path("runs/studies") / name / f"{variant}-{seed}"
+            yield variant, seed, ROOT / "runs/studies" / name / f"{variant}-{seed}"
 
 
 def configuration(name: str, variant: str, seed: int) -> dict[str, Any]:
@@ -41,7 +41,8 @@ def configuration(name: str, variant: str, seed: int) -> dict[str, Any]:
     only, share = changes.pop("only", None), changes.pop("share", 1.0)
     if only is not None:
         config["tasks"] = [task for task in config["tasks"] if task["task"] == only]
-        config["steps"] = round(config["steps"] * share)
+        for key in ("steps", "warmup_steps"):
+            config[key] = round(config[key] * share)
     return config | changes
 
 
@@ -73,8 +74,8 @@ def compare(name: str) -> None:
             card = folder / "last/card.json"
             if card.is_file() and study(name)["variants"][variant].get("only", test["task"]) == test["task"]:
                 agent = json.loads(card.read_text())["agent"]
-                agents.append(f'{agent}:checkpoint="{folder}/last":seed={seed}:label="{variant}-{seed}"')
-        out = Path("runs/records") / f"study-{name}-{test['task']}"
+                agents.append(f'{agent}:checkpoint="{folder.relative_to(ROOT)}/last":seed={seed}:label="{variant}-{seed}"')
+        out = ROOT / "runs/records" / f"study-{name}-{test['task']}"
         shutil.rmtree(out / "records", ignore_errors=True)  # of other settings; finished blocks stay
         command = [sys.executable, "-m", "wirelessgym", "compare", test["task"], "--agents", ",".join(agents)]
         subprocess.run([*command, *test["arguments"].split(), "--seed", "7", "--out", str(out)], cwd=ROOT, check=True)
