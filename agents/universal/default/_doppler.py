@@ -39,6 +39,7 @@ class Waves:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # else waves first made for inference couldn't be used in training
 def waves(num_past: int, num_future: int, highest: float, device: torch.device) -> Waves:
     """Return the waves, up to ``highest`` cycles per slot, for a window of ``num_past`` and ``num_future`` slots."""
     frequency = torch.linspace(-highest, highest, FREQUENCIES, device=device)

@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 
-def mlp(*sizes: int) -> torch.nn.Sequential:
-    """Linear layers of the given sizes with GELU between them."""
+def mlp(*sizes: int, bias: bool = True) -> torch.nn.Sequential:
+    """Linear layers of the given sizes with GELU between them; ``bias`` says whether the last one has one."""
+    *hidden, last = pairwise(sizes)
     layers: list[torch.nn.Module] = []
-    for before, after in pairwise(sizes):
+    for before, after in hidden:
         layers += [torch.nn.Linear(before, after), torch.nn.GELU()]
-    return torch.nn.Sequential(*layers[:-1])
+    return torch.nn.Sequential(*layers, torch.nn.Linear(*last, bias=bias))
 
 
 def silent(module: torch.nn.Sequential) -> torch.nn.Sequential:
     """Set the last layer to zero, so that training starts from what the outputs correct."""
-    last = module[-1]
-    torch.nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-    torch.nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+    for parameter in module[-1].parameters():
+        torch.nn.init.zeros_(parameter)
     return module
 
 

@@ -62,7 +62,7 @@ class Head(torch.nn.Module):
     def __init__(self, task: Task, width: int) -> None:
         super().__init__()
         self.num_past, self.num_future = task.observation_fields[0].shape[0], num_future(task)
-        features = FREQUENCIES + 2 * self.num_past + 3 + 12 + 8
+        features = FREQUENCIES + 2 * self.num_past + 2 + 12 + 8
         self.look = mlp(features, 256, CHANNELS)
         self.mix = _mixer()
         self.to_token = mlp(CHANNELS, 256, width)
@@ -82,7 +82,7 @@ class Head(torch.nn.Module):
         """
         if (slots := (obs["csi"].shape[1], num_future(task))) != (self.num_past, self.num_future):
             raise ValueError(
-                f"universal's prediction head was built for {self.num_past} past and {self.num_future} future slots, got {slots}"
+                f"the default prediction head was built for {self.num_past} past and {self.num_future} future slots, got {slots}"
             )
         with torch.no_grad():
             grid = to_bins(task, obs["csi"])
@@ -195,7 +195,6 @@ def _describe(
             parts(own / level / phase).flatten(-2),
             torch.log(power / noise) / 3,
             torch.log(power / strongest + 1e-6) / 3,
-            (torch.log(noise) / 3).expand_as(power),
             parts(overlap).clamp(-3, 3).flatten(-2),
             torch.stack(place, -1),
             (spectrum * relative).sum(-1, keepdim=True) / power,

@@ -120,14 +120,16 @@ class Head(torch.nn.Module):
         self.again = mlp(USER_FEATURES, CHANNELS, CHANNELS)
         self.turns = torch.nn.ModuleList([Exchange() for _ in range(LAST_TURNS)])
         self.ask = torch.nn.ModuleList([torch.nn.Linear(CHANNELS, 32) for _ in range(LAST_TURNS)])
-        self.score = torch.nn.ModuleList([silent(mlp(32, 32, 1)) for _ in range(LAST_TURNS)])
-        self.pace = torch.nn.ModuleList([silent(mlp(CHANNELS, 32, 2)) for _ in range(LAST_TURNS)])
+        self.score = torch.nn.ModuleList([silent(mlp(32, 32, 1, bias=False)) for _ in range(LAST_TURNS)])
+        # Boldness, and where another turn follows the pace of its messages.
+        self.pace = torch.nn.ModuleList([silent(mlp(CHANNELS, 32, 2)) for _ in range(LAST_TURNS - 1)])
+        self.pace.append(silent(mlp(CHANNELS, 32, 1)))
         self.place = torch.nn.ModuleList([torch.nn.Linear(5, 32) for _ in range(LAST_TURNS)])
 
     def encode(self, task: Task, obs: Obs) -> tuple[Tensor, Tensor, Context]:
         """Return a token per user of each received vector, shape (batch * slots, users, width), and what EP knows so far."""
         slots = obs["received"].shape[1]
-        noise_power = noise_power_of(obs, "universal").clamp_min(1e-9)
+        noise_power = noise_power_of(obs, "the default detection head").clamp_min(1e-9)
         points = points_of(task, obs["received"])
         present = served(obs["csi"].mT)
         gram = (obs["csi"].mH @ obs["csi"]) / noise_power[:, None, None]
@@ -154,10 +156,10 @@ class Head(torch.nn.Module):
         for index in range(LAST_TURNS):
             features = self.turns[index](features + self.again(_user_features(belief, points)), context.pairs)
             plain = pair_log_likelihoods(belief, points)
-            boldness, pace = self.pace[index](features).unbind(-1)
+            boldness, *pace = self.pace[index](features).unbind(-1)
             logits = plain * boldness.exp()[..., None] + self._opinion(index, features, belief, points, plain)
-            if index < LAST_TURNS - 1:
-                belief = turn(belief, logits, points, torch.sigmoid(pace + math.log(DAMPING / (1 - DAMPING))))
+            if pace:
+                belief = turn(belief, logits, points, torch.sigmoid(pace[0] + math.log(DAMPING / (1 - DAMPING))))
         probabilities = torch.softmax(logits, -1)
         shape = obs["received"].shape[:2]
         symbols = ((probabilities * points).sum(-1) * context.present).unflatten(0, shape)

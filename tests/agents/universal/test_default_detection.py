@@ -198,5 +198,7 @@ def test_errors_count_relative_to_what_an_episode_makes_hard() -> None:
 def test_a_hidden_noise_power_is_refused() -> None:
     task = make_task("detection", scenario="uma-nlos-16", noise_power_observable=False)
     _, obs = task.reset(range(2), seed=0)
-    with pytest.raises(ValueError, match="universal needs the noise power: make the task with noise_power_observable=True"):
+    with pytest.raises(
+        ValueError, match="the default detection head needs the noise power: make the task with noise_power_observable=True"
+    ):
         universal().act(task, obs)
