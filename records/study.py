@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from statistics import mean
 from typing import Any
 
 TENTHS = 10
+CPU_TIME = "cpu_time_s"  # of the training process: on shared cores, what wall time isn't
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -56,16 +58,16 @@ def train(name: str, part: str = "1/1") -> None:
             continue
         shutil.rmtree(folder, ignore_errors=True)
         print(f"{variant}, seed {seed}", flush=True)
+        begun = time.process_time()
         run(configuration(name, variant, seed), folder, progress=False)
+        (folder / CPU_TIME).write_text(f"{time.process_time() - begun:.0f}\n", encoding="utf-8")
 
 
 def compare(name: str) -> None:
     """Compare all finished runs on the study's tests."""
     cards = {f"{variant}-{seed}": folder / "last/card.json" for variant, seed, folder in runs(name)}
     taken = {
-        label: _taken(json.loads(card.read_text())) | {"loss": _curve(card.parents[1] / "log.csv")}
-        for label, card in cards.items()
-        if card.is_file()
+        label: _taken(card) | {"loss": _curve(card.parents[1] / "log.csv")} for label, card in cards.items() if card.is_file()
     }
     (ROOT / f"records/studies/{name}.runs.json").write_text(json.dumps(taken, indent=1) + "\n", encoding="utf-8")
     for test in study(name)["tests"]:
@@ -90,12 +92,14 @@ def _finished(name: str, variant: str, seed: int, folder: Path) -> bool:
     return card.is_file() and json.loads(card.read_text())["training"]["steps"] == steps
 
 
-def _taken(card: dict[str, Any]) -> dict[str, Any]:
+def _taken(path: Path) -> dict[str, Any]:
+    card, cpu_time = json.loads(path.read_text(encoding="utf-8")), path.parents[1] / CPU_TIME
     training = card["training"]
     return {
         "steps": training["steps"],
         "episodes": training["episodes"],
         "wall_time_s": round(training["wall_time_s"]),
+        "cpu_time_s": int(cpu_time.read_text()) if cpu_time.is_file() else None,
         "trainable_parameters": card["trainable_parameters"],
         "git": training["git"],
     }

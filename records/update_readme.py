@@ -47,47 +47,64 @@ def cost_table(name: str) -> str:
 
 
 def study_table(name: str) -> str:
-    """Return a study's table: each variant's headlines, averaged over the points, with 95 % intervals over its training seeds."""
+    """Return a study's table: each variant's headlines, averaged over the points, and by how much they differ from the first's.
+
+    A difference is that of runs with the same training seed; its 95 % interval is over the seeds.
+    """
     taken = json.loads((ROOT / f"records/studies/{name}.runs.json").read_text(encoding="utf-8"))
+    variants: dict[str, list[str]] = {}
+    for label in taken:
+        variants.setdefault(label.rpartition("-")[0], []).append(label)
     tested = {task: ROOT / f"records/study-{name}-{task}" for task in HEADLINES}
     found = {task: _by_agent(read_records(folder), task) for task, folder in tested.items() if folder.is_dir()}
-    lines = ["variant | seeds | " + " | ".join(HEADLINES[task][1] for task in found) + " | trainable | steps | min a run"]
-    lines.append(":--- | ---: | " + "---: | " * len(found) + "---: | ---: | ---:")
-    for variant in dict.fromkeys(label.rpartition("-")[0] for label in taken):
-        runs = {label: run for label, run in taken.items() if label.rpartition("-")[0] == variant}
-        cells = [_over_seeds([values[label] for label in runs if label in values]) for values in found.values()]
-        first = next(iter(runs.values()))
-        minutes = statistics.mean(run["wall_time_s"] for run in runs.values()) / 60
-        cells += [f"{first['trainable_parameters']:,}", f"{first['steps']}", f"{minutes:.1f}"]
-        lines.append(f"{variant} | {len(runs)} | " + " | ".join(cells))
-    classical = sorted({agent for values in found.values() for agent in values} - set(taken) - {"random", "bound"})
-    for agent in classical:
-        lines.append(
-            f"_{agent}_ | – | "
-            + " | ".join(_over_seeds([v[agent]] if agent in v else []) for v in found.values())
-            + " | – | – | –"
-        )
+    first = next(iter(variants))
+    titles = [f"{HEADLINES[task][1]} | less {first}'s" for task in found]
+    lines = [" | ".join(["variant", "seeds", *titles, "trainable", "steps", "min a run"])]
+    lines.append(":--- | ---: |" + " ---: |" * (2 * len(found)) + " ---: | ---: | ---:")
+    for variant, labels in variants.items():
+        cells = [cell for values in found.values() for cell in _mean_and_difference(values, variant, first, labels)]
+        run = taken[labels[0]]
+        minutes = statistics.mean((taken[label].get("cpu_time_s") or taken[label]["wall_time_s"]) / 60 for label in labels)
+        cells += [f"{run['trainable_parameters']:,}", f"{run['steps']}", f"{minutes:.1f}"]
+        lines.append(f"{variant} | {len(labels)} | " + " | ".join(cells))
+    for agent in sorted({agent for values in found.values() for agent in values} - set(taken) - {"random", "bound"}):
+        cells = [cell for values in found.values() for cell in (_number(values[agent]) if agent in values else "–", "–")]
+        lines.append(f"_{agent}_ | – | " + " | ".join(cells) + " | – | – | –")
     return "\n".join(f"| {line} |" for line in lines)
+
+
+def _mean_and_difference(values: dict[str, float], variant: str, first: str, labels: list[str]) -> tuple[str, str]:
+    mine = {label.rpartition("-")[2]: values[label] for label in labels if label in values}
+    if not mine:
+        return "–", "–"
+    mean = _number(statistics.mean(mine.values()))
+    differences = [value - values[f"{first}-{seed}"] for seed, value in mine.items() if f"{first}-{seed}" in values]
+    if variant == first or not differences:
+        return mean, "–"
+    digits = _digits(statistics.mean(mine.values()))
+    text = f"{statistics.mean(differences):+.{digits}f}"
+    if len(differences) == 1:
+        return mean, text
+    quantile = float(student.ppf(0.975, len(differences) - 1))
+    half = quantile * statistics.stdev(differences) / math.sqrt(len(differences))
+    return mean, f"{text} ± {half:.{digits}f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.{_digits(value)}f}"
+
+
+def _digits(value: float) -> int:
+    return 4 if abs(value) < 1 else 2
 
 
 def _by_agent(records: list[Record], task: str) -> dict[str, float]:
     metric, _, scale = HEADLINES[task]
     points: dict[str, list[float]] = {}
     for record in records:
-        if metric in record.metrics:
-            points.setdefault(record.agent, []).append(scale(record.metrics[metric].mean))
+        if metric in record.metrics and (mean := record.metrics[metric].mean) is not None:
+            points.setdefault(record.agent, []).append(scale(mean))
     return {agent: statistics.mean(values) for agent, values in points.items()}
-
-
-def _over_seeds(values: list[float]) -> str:
-    if not values:
-        return "–"
-    mean = statistics.mean(values)
-    digits = 4 if abs(mean) < 1 else 2
-    if len(values) == 1:
-        return f"{mean:.{digits}f}"
-    half = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
 
 
 MAKERS: dict[str, Callable[[str], str]] = {
