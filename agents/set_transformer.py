@@ -23,7 +23,10 @@ class SetTransformer(HeadedAgent):
         layers: of self-attention.
         heads: of attention.
         preset: as in `universal`.
-        device: where it runs.
+        device: as in `universal`.
+
+    Raises:
+        ValueError: for sizes below 1, or a width that the heads can't share.
     """
 
     width: int = 192
@@ -31,6 +34,14 @@ class SetTransformer(HeadedAgent):
     heads: int = 6
 
     tasks = ("precoding", "detection", "channel_prediction")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.width, self.layers, self.heads) < 1 or self.width % self.heads:
+            raise ValueError(
+                "set_transformer: expected width, layers and heads of at least 1, and a width divisible by heads, "
+                f"got width {self.width}, layers {self.layers}, heads {self.heads}"
+            )
 
     def make_backbone(self) -> tuple[torch.nn.Module | None, int]:
         """Return the transformer, and its width."""

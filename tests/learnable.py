@@ -42,6 +42,13 @@ class Learnable(LearnedAgent):
 
 
 @dataclass(eq=False, kw_only=True)
+class Limited(Learnable):
+    """With an option that may be None, and isn't by default."""
+
+    limit: int | None = 6
+
+
+@dataclass(eq=False, kw_only=True)
 class NeverFinite(Learnable):
     """Its loss isn't a number from a share of the training on."""
 

@@ -15,7 +15,8 @@ from synthetic import at_point, record
 from typer.testing import CliRunner
 
 from wirelessgym import __version__, make_task
-from wirelessgym.cli import _split, app
+from wirelessgym.cli import app
+from wirelessgym.cli.arguments import split
 from wirelessgym.record import read_records, write_record
 from wirelessgym.registry import ids
 
@@ -180,7 +181,7 @@ def test_doctor_and_models_answer() -> None:
 
 
 def test_commas_in_brackets_belong_to_an_option() -> None:
-    assert _split(["zf,a:x=[1,2]", 'b:y="p,q"']) == ["zf", "a:x=[1,2]", 'b:y="p,q"']
+    assert split(["zf,a:x=[1,2]", 'b:y="p,q"']) == ["zf", "a:x=[1,2]", 'b:y="p,q"']
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> None:

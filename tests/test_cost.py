@@ -7,11 +7,16 @@ from typer.testing import CliRunner
 
 from wirelessgym import cost
 from wirelessgym.cli import app
+from wirelessgym.registry import load_scenario
+from wirelessgym.train.toml import to_toml
 
 
 @pytest.fixture
-def two_agents(monkeypatch):
+def two_agents(monkeypatch, tmp_path):
     monkeypatch.setattr(cost, "AGENTS", {"precoding": ("rzf", "set_transformer:width=24:heads=2")})
+    older = load_scenario(cost.SCENARIO).with_overrides({"spec_version": "16.1"}).model_dump(exclude_none=True)
+    (tmp_path / "older.toml").write_text(to_toml(older))
+    monkeypatch.setattr(cost, "SCENARIO", str(tmp_path / "older.toml"))
 
 
 def test_costs_name_latency_and_weights_of_every_agent(two_agents, tmp_path, capsys):
@@ -24,7 +29,7 @@ def test_costs_name_latency_and_weights_of_every_agent(two_agents, tmp_path, cap
     assert "rzf" in capsys.readouterr().out
     written = json.loads((tmp_path / "cost.json").read_text())
     assert [entry["agent"] for entry in written["costs"]] == ["rzf", "set_transformer"]
-    assert written["provenance"]["hardware"]
+    assert written["provenance"]["hardware"] and written["provenance"]["spec_version"] == "16.1"
 
 
 def test_a_file_for_another_bench_is_refused():

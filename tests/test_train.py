@@ -15,15 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learnable import Learnable, NeverFinite
+from learnable import Learnable, Limited, NeverFinite
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
 from wirelessgym import compare, make_task
+from wirelessgym.channel.randomness import generators
 from wirelessgym.check.findings import watched_random_state
 from wirelessgym.checkpoint import load_weights, tensors_digest
 from wirelessgym.cli import app
+from wirelessgym.fields import Field
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.train import ConfigurationError, DivergedError, train
+from wirelessgym.train.device import moved
 from wirelessgym.train.draw import DrawerAhead
 from wirelessgym.train.schedule import Job
 
@@ -97,6 +101,14 @@ def test_rows_that_a_killed_run_logged_after_its_last_checkpoint_are_made_anew(u
     run(tmp_path / "early", resume=True, agent=Stop())
     assert course(tmp_path / "early") == course(unbroken)
     assert torch.load(tmp_path / "early" / "resume.pt", weights_only=True)["done"]["step"] == state["done"]["step"] == 6
+
+
+def test_what_a_run_logged_that_was_killed_before_its_first_checkpoint_is_made_anew(unbroken: Path, tmp_path: Path):
+    shutil.copytree(unbroken, tmp_path / "killed", ignore=shutil.ignore_patterns("resume.pt", "last"))
+    run(tmp_path / "killed", resume=True)
+    assert course(tmp_path / "killed") == course(unbroken)
+    events = EventAccumulator(str(tmp_path / "killed" / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("validation/precoding/sum_rate")] == [0, 2, 4, 6]
 
 
 def test_drawing_ahead_changes_no_result_and_leaves_no_process(unbroken: Path, tmp_path: Path, monkeypatch):
@@ -232,6 +244,30 @@ def test_keeping_the_best_returns_the_weights_of_the_best_validation(tmp_path: P
     ]
 
 
+def test_a_first_validation_that_is_not_finite_is_beaten_by_the_best_of_those_that_are(tmp_path: Path):
+    class NotAtFirst(Learnable):
+        acted = 0
+
+        def act(self, task, obs):
+            self.acted += 1
+            return super().act(task, obs) * (torch.nan if self.acted == 1 else 1)
+
+    best = run(tmp_path / "best", agent=NotAtFirst(), keep="best", tasks=[ENTRY | {"batch": 32}], steps=20, learning_rate=0.1)
+    values = [float(row["value"]) for row in rows(tmp_path / "best" / "validation.csv")]
+    assert np.isnan(values[0]) and np.isfinite(values[1:]).all() and values[1] < max(values[1:])
+    card = json.loads((tmp_path / "best" / "best" / "card.json").read_text())
+    assert card["training"]["validation"]["precoding"]["value"] == max(values[1:])
+    assert tensors_digest(load_weights(tmp_path / "best" / "best")) == best.fingerprint
+
+
+def test_an_option_that_is_none_is_resumed_as_it_was(tmp_path: Path):
+    named = SMALL | {"agent": "learnable:Limited", "agent_options": {"limit": None}, "steps": 2}
+    assert train(named, tmp_path / "named", progress=False).limit is None
+    run(tmp_path / "own", agent=Limited(limit=None), steps=2)
+    for folder in (tmp_path / "named", tmp_path / "own"):
+        assert train(folder / "config.toml", folder, resume=True, progress=False).limit is None
+
+
 def test_updates_that_are_not_finite_are_skipped_and_end_the_run_after_twenty(tmp_path: Path):
     with pytest.raises(DivergedError, match="step 24, precoding: expected a finite loss and gradient, got loss nan"):
         run(tmp_path / "nan", agent=NeverFinite(after=0.1), tasks=[ENTRY], steps=20 * 2, checkpoint_every=100, validate_every=100)
@@ -249,6 +285,29 @@ def test_an_action_that_a_task_refuses_as_not_finite_is_skipped_too(tmp_path: Pa
 
     with pytest.raises(DivergedError, match="step 20"):
         run(tmp_path / "refused", agent=Broken(), steps=30)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("precoding", {"num_users": (1, 3)}),
+        ("precoding", {"action": "structure"}),
+        ("detection", {"llrs": True}),
+        ("channel_prediction", {}),
+        ("channel_prediction", {"noisy_targets": True}),
+    ],
+)
+def test_episodes_that_were_moved_to_another_device_are_scored_there(name, options, monkeypatch):
+    # The device that every machine has holds shapes and no numbers: actions aren't looked at, noise is that of other episodes.
+    monkeypatch.setattr(Field, "check", lambda field, value, batch: value)
+    own = generators(torch.arange(4), torch.arange(4), "noise")
+    task = make_task(name, "rayleigh-32", **options)
+    state, _ = task.reset(range(4))
+    action = {field.name: field.draw(4, torch.Generator()) for field in task.action_fields}
+    there = torch.device("meta")
+    monkeypatch.setattr("wirelessgym.tasks.channel_prediction.generators", lambda *names: own)
+    scores = task.score(moved(state, there), moved(action, there))
+    assert {score.device for score in scores.values()} == {there}
 
 
 def test_bf16_trains_too_and_other_precisions_may_follow(unbroken: Path, tmp_path: Path):

@@ -12,6 +12,7 @@ from wirelessgym.learned import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
 from wirelessgym.registry import UnknownIdError, training_files
 from wirelessgym.scenario import ScenarioError
 from wirelessgym.train import ConfigurationError, read_configuration
+from wirelessgym.train.agents import configured_agent
 from wirelessgym.train.config import LARGEST_SEED, first_difference
 from wirelessgym.train.schedule import Job, entry_of, learning_rate, training_jobs, uses, validation_jobs
 from wirelessgym.train.toml import to_toml
@@ -45,7 +46,6 @@ def numbers(jobs: list[Job], entry: int) -> list[int]:
         ({"tasks": [PRECODING | {"weight": 2}], "task_choice": "round_robin"}, "leave them out of a round robin"),
         ({"tasks": [PRECODING | {"validation_episodes": 0}], "keep": "best"}, 'keep = "best" needs validation_episodes above 0'),
         ({"tasks": [PRECODING | {"overrides": {"scenario": "x"}}]}, "'scenario' is a key of its own, beside overrides"),
-        ({"agent_options": {"depth": None}}, "'depth' is None, which TOML doesn't have; leave it out"),
     ],
 )
 def test_a_wrong_key_or_value_is_refused_with_what_is_allowed(wrong, said):
@@ -85,6 +85,7 @@ def test_a_configuration_is_the_same_after_it_was_written_and_read(tmp_path: Pat
     written = config(
         'agent_options.backbone="no\\"ne"',
         "agent_options.ranks=[1, 2]",
+        "agent_options.layers=none",
         "tasks.0.overrides.panel.columns=2",
         "tasks.precoding.overrides.csi_snr_db=none",
         "learning_rate=1e-7",
@@ -111,6 +112,19 @@ def test_none_means_none_where_that_is_the_default_only():
     entry = config(tasks=[PRECODING | {"scenario": "uma-hard-16", "overrides": {"csi_snr_db": None, "normalisation": "none"}}])
     scenario = entry.tasks[0].make().scenario
     assert scenario.csi_snr_db is None and scenario.normalisation == "none"
+
+
+@pytest.mark.parametrize("given", [{"layers": None}, {"layers": "none"}])
+def test_an_option_of_the_agent_is_none_where_its_type_has_it_only(given, tmp_path: Path):
+    written = config("agent_options.backbone=none", agent="universal", agent_options=given)
+    (tmp_path / "run.toml").write_text(to_toml(written.plain()))
+    agent = configured_agent(read_configuration(tmp_path / "run.toml"))
+    assert (agent.layers, agent.backbone) == (None, "none")
+
+
+def test_an_option_that_does_not_exist_is_refused_whatever_its_value():
+    with pytest.raises(TypeError, match="agent 'universal' has no option 'depth'"):
+        configured_agent(config("agent_options.depth=none", agent="universal"))
 
 
 def test_the_first_key_that_differs_is_found_where_it_is_nested():

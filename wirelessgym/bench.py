@@ -134,7 +134,7 @@ def _instruction(backbone: Any, name: str, tokens: int, batch: int, repeats: int
     forward_and_backward()  # warm up
     ours, theirs = float("inf"), float("inf")
     for _ in range(repeats):  # taken in turns, so that both meet the same machine
-        ours = min(ours, seconds(forward_and_backward, 3))
+        ours = min(ours, seconds(forward_and_backward, 1))
         backbone.shared = False
         theirs = min(theirs, seconds(forward_and_backward, 1))
         backbone.shared = True

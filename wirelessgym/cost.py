@@ -19,7 +19,7 @@ from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.evaluate.settings import settings_of
 from wirelessgym.fields import Obs
 from wirelessgym.record import provenance
-from wirelessgym.registry import make_task
+from wirelessgym.registry import load_scenario, make_task
 
 SCENARIO = "uma-nlos-32"
 BATCHES = (1, 64)
@@ -67,7 +67,8 @@ def bench_decision(fast: bool = False, out: Path | None = None) -> list[Cost]:
         costs = [_cost(task, name, calls) for task, names in AGENTS.items() for name in names]
     _print(costs)
     if out is not None:
-        origin = provenance("19.2", round(time.monotonic() - begin, 1)).model_dump(mode="json")
+        tables = load_scenario(SCENARIO).spec_version
+        origin = provenance(tables, round(time.monotonic() - begin, 1)).model_dump(mode="json")
         content = {"scenario": SCENARIO, "calls": calls, "costs": [asdict(cost) for cost in costs], "provenance": origin}
         out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return costs

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import torch
 
-from wirelessgym.checkpoint import CheckpointError
-from wirelessgym.learned import SHIPPED
+from wirelessgym.checkpoint import CheckpointError, read_card
+from wirelessgym.learned import SHIPPED, LearnedAgent
 from wirelessgym.task import Task
 
 from .headed import HeadedAgent, Model
@@ -32,18 +32,19 @@ class Universal(HeadedAgent):
 
     Args:
         backbone: ``"smollm2-135m"``, ``"random"`` (the same architecture, random weights), ``"gpt2-random"``, a folder or a hub
-            name of a causal language model, or ``"none"``: tokens go straight to the decoder.
+            name of a causal language model, or ``"none"`` (or None): tokens go straight to the decoder.
         layers: how many of the backbone's layers to keep, from the first on; None: all.
         dtype: of the backbone: ``"bfloat16"``, ``"float16"`` or ``"float32"``.
         rank: of LoRA; 0 for none.
         alpha: of LoRA.
-        targets: the layers that get LoRA.
+        targets: the layers that get LoRA; one may stand alone.
         quantisation: None, ``"nf4"`` (4-bit backbone) or ``"loftq"`` (4-bit backbone whose LoRA starts as its error's best fit).
         prefix_tokens: learnable tokens before the instruction.
         instructed: whether the backbone reads the instruction.
         preset: ``"default"`` heads, or those of the ``"paper"``.
-        device: where it all runs.
-        checkpoint: as in `LearnedAgent`; its model options hold wherever none other than the default is given.
+        device: where fresh weights are put, see `HeadedAgent`.
+        checkpoint: as in `LearnedAgent`; its model options, and the seed of its random backbone, hold wherever none other than
+            the default is given.
 
     Raises:
         ValueError: for a preset or backbone that doesn't exist, or a task that the preset has no head for.
@@ -52,12 +53,12 @@ class Universal(HeadedAgent):
         CheckpointError: for a checkpoint of another backbone.
     """
 
-    backbone: str = "smollm2-135m"
+    backbone: str | None = "smollm2-135m"
     layers: int | None = 6
     dtype: str = "bfloat16"
     rank: int = 8
     alpha: float = 16.0
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    targets: str | tuple[str, ...] = ("q_proj", "v_proj")
     quantisation: Literal["nf4", "loftq"] | None = None
     prefix_tokens: int = 0
     instructed: bool = True
@@ -66,12 +67,16 @@ class Universal(HeadedAgent):
     tasks = ("precoding", "detection", "channel_prediction")
 
     def __post_init__(self) -> None:
+        self.backbone = self.backbone or "none"
         super().__post_init__()
-        self.targets = tuple(self.targets)  # a card has a list
+        self.targets = (self.targets,) if isinstance(self.targets, str) else tuple(self.targets)  # a card has a list
+        if self.checkpoint is not None and self.seed == LearnedAgent.seed:
+            backbone = read_card(self.checkpoint_folder()).get("backbone") or {}
+            self.seed = backbone.get("seed") or self.seed  # random base weights aren't in a checkpoint: they are drawn again
 
     def make_backbone(self) -> tuple[torch.nn.Module | None, int]:
         """Return the language model with its adapters, and its width."""
-        if self.backbone == "none":
+        if self.backbone is None or self.backbone == "none":
             return None, WIDTH_WITHOUT_BACKBONE
         from .backbone import Backbone
 
@@ -99,13 +104,14 @@ class Universal(HeadedAgent):
         return {"backbone": getattr(backbone, "identity", None)}
 
     def check_card(self, card: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint that was trained on another backbone.
+        """Refuse a checkpoint that was trained on another backbone. The same files may lie in a folder of another name.
 
         Raises:
             CheckpointError: naming what differs.
         """
         mine, theirs = self.card()["backbone"] or {}, card.get("backbone") or {}
-        for key in ("name", "layers", "architecture", "sha256", "seed"):
+        same_files = bool(mine.get("sha256")) and mine["sha256"] == theirs.get("sha256")
+        for key in ("layers", "architecture", "seed") if same_files else ("name", "layers", "architecture", "sha256", "seed"):
             if mine.get(key) != theirs.get(key):
                 raise CheckpointError(
                     f"{self.name}: the checkpoint was trained on a backbone with {key} {theirs.get(key)!r}, got {mine.get(key)!r}"

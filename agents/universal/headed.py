@@ -7,6 +7,7 @@ import importlib.util
 import zlib
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ class HeadedAgent(LearnedAgent):
 
     Attributes:
         preset: ``"default"`` heads, or those of the ``"paper"``.
-        device: where it all runs.
+        device: where fresh weights are put; observations follow the weights to wherever they are moved.
     """
 
     preset: Literal["default", "paper"] = "default"
@@ -57,6 +58,18 @@ class HeadedAgent(LearnedAgent):
         """See `LearnedAgent.weights`; a task's head is built when the task is first met."""
         return self._model(task)
 
+    def act(self, task: Task, obs: Obs) -> Action:
+        """See `LearnedAgent.act`. Beside a checkpoint's heads only training, by `weights` or `loss`, puts fresh ones.
+
+        Raises:
+            CheckpointError: for a task that the checkpoint has no head for.
+        """
+        model = super().weights(task)
+        assert isinstance(model, Model)
+        if self._loaded and task.id not in model.heads:
+            self._require_head(task.id, self._loaded)
+        return super().act(task, obs)
+
     def forward(self, task: Task, obs: Obs) -> Action:
         """Return actions as the task's fields have them, with gradients to backbone and heads."""
         return self._think(task, obs)[0]
@@ -64,11 +77,13 @@ class HeadedAgent(LearnedAgent):
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
         """Return the head's own loss where it has one, else the mean reward with its sign turned."""
         action, context = self._think(task, obs)
-        head: Any = self._model(task).heads[task.id]
-        if hasattr(head, "loss"):
-            own: Tensor = head.loss(task, state, obs, action, context, progress)
-            return own
-        return negative_reward(task, state, action)
+        model = self._model(task)
+        head: Any = model.heads[task.id]
+        with self._precision(model, head):
+            if hasattr(head, "loss"):
+                own: Tensor = head.loss(task, state, obs, action, context, progress)
+                return own
+            return negative_reward(task, state, action)
 
     def saved_tensors(self) -> dict[str, Tensor]:
         """All that is trained, heads of tasks that weren't met since loading included."""
@@ -78,27 +93,45 @@ class HeadedAgent(LearnedAgent):
         """See `LearnedAgent.load_tensors`; tensors of tasks not met yet are kept for when they are."""
         if not isinstance(model := self._weights, Model):
             raise ValueError(f"{self.name}: weights are loaded into built ones; call weights(task) first")
-        self._loaded = dict(tensors)
+        for task in model.heads:
+            self._require_head(task, tensors)
         if model.backbone is not None:
-            self._fill(model.backbone, "backbone.")
+            self._fill(model.backbone, "backbone.", tensors)
         for task, head in model.heads.items():
-            self._fill(head, f"heads.{task}.")
+            self._fill(head, f"heads.{task}.", tensors)
+        self._loaded = dict(tensors)
 
     def _model(self, task: Task) -> Model:
         model = super().weights(task)
         assert isinstance(model, Model)
         if task.id not in model.heads:
-            start = f"heads.{task.id}."
             # Seeded by the task, so that heads don't depend on the order in which tasks are met.
             with seeded(zlib.crc32(f"{self.seed} {task.id}".encode())):
-                model.heads[task.id] = _head_class(self.preset, task)(task, model.width)
-            if any(key.startswith(start) for key in self._loaded):
-                self._fill(model.heads[task.id], start)
-            model.heads[task.id].to(self.device).train(model.training)
+                head: torch.nn.Module = _head_class(self.preset, task)(task, model.width)
+            if task.id in _heads(self._loaded):
+                self._fill(head, f"heads.{task.id}.", self._loaded)
+            model.heads[task.id] = head.to(self._device(model)).train(model.training)
         return model
 
-    def _fill(self, module: torch.nn.Module, start: str) -> None:
-        own = {key.removeprefix(start): value for key, value in self._loaded.items() if key.startswith(start)}
+    def _device(self, model: Model) -> torch.device:
+        """Where the weights are: whoever trains may have moved them."""
+        return next((parameter.device for parameter in model.parameters()), torch.device(self.device))
+
+    def _precision(self, model: Model, head: Any) -> AbstractContextManager[Any]:
+        """Where a run has mixed precision: that for heads that stand it, and full precision for the others."""
+        kind = self._device(model).type
+        mixed = head.mixed_precision or not torch.amp.is_autocast_available(kind)
+        return nullcontext() if mixed else torch.autocast(kind, enabled=False)
+
+    def _require_head(self, task: str, tensors: Mapping[str, Tensor]) -> None:
+        if task not in (there := _heads(tensors)):
+            got = ", ".join(sorted(there)) or "no task"
+            raise CheckpointError(
+                f"{self.name}: expected a checkpoint with a head for {task}, got one for {got}; train it on {task} first"
+            )
+
+    def _fill(self, module: torch.nn.Module, start: str, tensors: Mapping[str, Tensor]) -> None:
+        own = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
         try:
             module.load_state_dict(own)
         except RuntimeError as error:
@@ -107,10 +140,12 @@ class HeadedAgent(LearnedAgent):
     def _think(self, task: Task, obs: Obs) -> tuple[Action, Any]:
         model = self._model(task)
         head: Any = model.heads[task.id]
-        seen = {key: value.to(self.device) for key, value in obs.items()}
-        tokens, mask, context = head.encode(task, seen)
+        seen = {key: value.to(self._device(model)) for key, value in obs.items()}
+        with self._precision(model, head):
+            tokens, mask, context = head.encode(task, seen)
         hidden = model(self.words(task), tokens, head.ordered, mask)
-        action: Action = head.decode(task, seen, hidden, context)
+        with self._precision(model, head):
+            action: Action = head.decode(task, seen, hidden.float(), context)
         home = next(iter(obs.values())).device
         if isinstance(action, dict):
             return {key: value.to(home) for key, value in action.items()}, context
@@ -128,6 +163,11 @@ class Model(torch.nn.Module):
     def forward(self, words: str, tokens: Tensor, ordered: bool, mask: Tensor | None) -> Tensor:
         """Return what the decoder reads: the tokens, shape (sequences, n, width), and what the backbone adds to them."""
         return tokens if self.backbone is None else tokens + self.backbone(words, tokens, ordered, mask)
+
+
+def _heads(tensors: Mapping[str, Tensor]) -> set[str]:
+    """Tasks that a checkpoint's tensors hold heads of."""
+    return {key.split(".")[1] for key in tensors if key.startswith("heads.")}
 
 
 def _head_class(preset: str, task: Task) -> Any:

@@ -92,6 +92,13 @@ def test_sizes_come_from_the_checkpoint_and_others_are_refused(speaking: Learned
         learned("set_transformer", checkpoint=folder, width=48).act(task, obs)
 
 
+@pytest.mark.parametrize("sizes", [{"width": 0}, {"width": -6}, {"layers": 0}, {"heads": 0}, {"heads": -3}, {"width": 25}])
+def test_sizes_that_make_no_transformer_are_refused_at_once(sizes: dict[str, int]) -> None:
+    got = ", ".join(f"{name} {size}" for name, size in (SMALL | sizes).items())
+    with pytest.raises(ValueError, match=f"at least 1, and a width divisible by heads, got {got}$"):
+        learned("set_transformer", **SMALL | sizes)
+
+
 def test_its_backbone_is_about_as_large_as_what_the_language_model_trains() -> None:
     agent = learned("set_transformer")
     agent.weights(episodes("precoding", **HARD["precoding"])[0])

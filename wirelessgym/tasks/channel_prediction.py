@@ -222,7 +222,7 @@ class ChannelPrediction(Task):
             complex_normal(h.shape[2:], generators(state.seed, state.episode, "noise", newest + first_slot + slot))
             for slot in range(h.shape[1])
         ]
-        return h + torch.stack(noise, 1) * deviation
+        return h + torch.stack(noise, 1).to(h.device) * deviation
 
     def _observe(self, state: PredictionState) -> Obs:
         known = {"csi": state.past, "noise_power": state.noise_power}

@@ -157,9 +157,10 @@ class Detection(Task):
         gain = energy(state.h.mT.flatten(0, 1)).unflatten(0, state.present.shape).clamp_min(1e-30)
         noise = state.received - self._noiseless(state)
         filtered = inner(state.h.mT[:, None], noise[:, :, None]) / gain[:, None]
-        estimate = self.constellation[state.sent] + filtered
+        points = self._points(state)
+        estimate = points[state.sent] + filtered
         variance = (state.noise_power[:, None] / gain)[:, None].expand(estimate.shape)
-        return self._score_symbols(state, posterior_mean_variance(estimate, variance, self.constellation)[0], decide=estimate)
+        return self._score_symbols(state, posterior_mean_variance(estimate, variance, points)[0], decide=estimate)
 
     def render(self, state: DetectionState, action: Action | None = None) -> Image:
         """See `Task.render`: sent points and the estimates of every user."""
@@ -192,8 +193,12 @@ class Detection(Task):
         state = replace(state, h=h, csi=csi, sent=sent)
         return replace(state, received=self._noiseless(state) + noise)
 
+    def _points(self, state: DetectionState) -> Tensor:
+        """The constellation, where the state is."""
+        return self.constellation.to(state.sent.device)
+
     def _noiseless(self, state: DetectionState) -> Tensor:
-        return inner(self.constellation[state.sent].conj()[:, :, None], state.h[:, None])
+        return inner(self._points(state)[state.sent].conj()[:, :, None], state.h[:, None])
 
     def _observe(self, state: DetectionState) -> Obs:
         known = {
@@ -208,9 +213,10 @@ class Detection(Task):
     def _score_symbols(self, state: DetectionState, symbols: Tensor, decide: Tensor | None = None) -> dict[str, Tensor]:
         """NMSE and SER of estimates over the users that take part; decisions are made on ``decide`` where that differs."""
         present = state.present[:, None]
-        sent = self.constellation[state.sent]
+        points = self._points(state)
+        sent = points[state.sent]
         squared_error, symbol_energy = energy((symbols - sent) * present), energy(sent * present)
-        wrong = (nearest(symbols if decide is None else decide, self.constellation) != state.sent) & present
+        wrong = (nearest(symbols if decide is None else decide, points) != state.sent) & present
         return {
             "nmse": squared_error / symbol_energy,
             "ser": wrong.sum((1, 2)) / (self.num_slots * state.present.sum(-1)),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from wirelessgym.agent import Agent
 from wirelessgym.evaluate.roster import imported
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.registry import make_agent
-from wirelessgym.train.config import Configuration
+from wirelessgym.train.config import NONE, Configuration
 
 
 def configured_agent(config: Configuration) -> LearnedAgent:
@@ -19,10 +21,19 @@ def configured_agent(config: Configuration) -> LearnedAgent:
         ImportError: for a module or a name in it that isn't there.
         TypeError: for an agent that can't be trained, or an option that it doesn't have.
     """
-    options = {"seed": config.seed, "checkpoint": None, **config.agent_options}
+    options = config.agent_options
+    if words := {key for key, value in options.items() if value == NONE}:
+        # Which of them stand for None, only the agent's class knows.
+        types = get_type_hints(type(_made(config, {key: value for key, value in options.items() if key not in words})))
+        options = options | {key: None for key in words if NoneType in get_args(types.get(key))}
+    return _made(config, options)
+
+
+def _made(config: Configuration, given: dict[str, Any]) -> LearnedAgent:
+    options = {"seed": config.seed, "checkpoint": None, **given}
     module_name, colon, attribute = config.agent.partition(":")
     if not colon:
-        agent = _from_registry(config, options)
+        agent = _from_registry(config.agent, options, given)
     else:
         module = imported(module_name)
         if attribute not in vars(module):
@@ -39,11 +50,11 @@ def configured_agent(config: Configuration) -> LearnedAgent:
     return agent
 
 
-def _from_registry(config: Configuration, options: dict[str, object]) -> Agent:
+def _from_registry(name: str, options: dict[str, Any], given: dict[str, Any]) -> Agent:
     try:
-        return make_agent(config.agent, **options)
+        return make_agent(name, **options)
     except TypeError:
-        formula = make_agent(config.agent, **config.agent_options)  # raises again for an option that isn't there
+        formula = make_agent(name, **given)  # raises again for an option that isn't there
         if isinstance(formula, LearnedAgent):
             raise
         return formula

@@ -23,6 +23,11 @@ class ConfigurationError(ValueError):
     """A key of a training configuration that doesn't exist, or a value out of its range."""
 
 
+def spelled(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as TOML can hold them: None as a word."""
+    return {key: NONE if value is None else value for key, value in options.items()}
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -54,7 +59,7 @@ class TaskEntry(_Strict):
     def _as_toml_has_it(cls, overrides: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted({"task", "scenario"} & set(overrides)):
             raise ValueError(f"{taken[0]!r} is a key of its own, beside overrides")
-        plain: dict[str, Any] = json.loads(json.dumps({k: NONE if v is None else v for k, v in overrides.items()}))
+        plain: dict[str, Any] = json.loads(json.dumps(spelled(overrides)))
         return plain
 
     def make(self) -> Task:
@@ -90,7 +95,7 @@ class Configuration(_Strict):
         task_choice: which entry of ``tasks`` a step uses: drawn by weight, or one after the other.
         keep: which weights the run returns: the last ones, or those of the best validation (the mean over entries of the
             relative gain since the validation before the first step).
-        agent_options: options of the agent.
+        agent_options: options of the agent; ``"none"`` stands for None where an option's type has it (``layers = "none"``).
         tasks: what to train on.
     """
 
@@ -113,10 +118,8 @@ class Configuration(_Strict):
 
     @field_validator("agent_options")
     @classmethod
-    def _without_none(cls, options: dict[str, Any]) -> dict[str, Any]:
-        if absent := [key for key, value in options.items() if value is None]:
-            raise ValueError(f"{absent[0]!r} is None, which TOML doesn't have; leave it out")
-        return options
+    def _as_toml_has_them(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return spelled(options)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

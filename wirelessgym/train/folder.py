@@ -36,7 +36,7 @@ class Done:
         skipped: updates that were skipped, for a loss or gradient that wasn't finite.
         skipped_in_a_row: of these, the latest ones in a row.
         validation: headline metrics of the latest validation, by label of the task entry.
-        first_validation: of the one before the first step.
+        first_validation: of the one before the first step, or the first one at which a metric is finite.
         best_gain: of the best validation so far, see `wirelessgym.train.validation.mean_gain`.
     """
 

@@ -17,14 +17,15 @@ class Log:
 
     Args:
         folder: of the run.
-        step: steps that are done; rows of later ones, which a cut-off run may have left, go.
+        step: steps that are done; rows of what comes after them, which a cut-off run may have left, go.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
         writer = _summary_writer()
-        self._steps = _Rows(folder / "log.csv", STEPS, step)
-        self._validations = _Rows(folder / "validation.csv", VALIDATIONS, step)
-        self._events = writer(folder / "tensorboard", purge_step=step + 1 if step else None)
+        first = step + 1 if step else 0  # a run's start is validated as step 0, anew
+        self._steps = _Rows(folder / "log.csv", STEPS, first)
+        self._validations = _Rows(folder / "validation.csv", VALIDATIONS, first)
+        self._events = writer(folder / "tensorboard", purge_step=first)
 
     def step(self, step: int, seconds: float, task: str, loss: float, rate: float, norm: float, episodes: int) -> None:
         """Log an update: the loss before it, gradient norm before clipping, training episodes so far."""
@@ -48,13 +49,16 @@ class Log:
 
 
 class _Rows:
-    """A CSV file that is complete up to the last row at any time; floats stand in it to the last bit."""
+    """A CSV file that is complete up to the last row at any time; floats stand in it to the last bit.
 
-    def __init__(self, path: Path, header: Sequence[str], step: int) -> None:
+    Rows of steps from ``first`` on, which are to be written anew, are dropped.
+    """
+
+    def __init__(self, path: Path, header: Sequence[str], first: int) -> None:
         kept: list[list[str]] = []
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in list(csv.reader(file))[1:] if len(row) == len(header) and int(row[0]) <= step]
+                kept = [row for row in list(csv.reader(file))[1:] if len(row) == len(header) and int(row[0]) < first]
         partial = path.with_suffix(".partial")
         with partial.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([header, *kept])

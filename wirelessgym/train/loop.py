@@ -22,7 +22,7 @@ from wirelessgym.learned import LearnedAgent, seeded
 from wirelessgym.task import Task
 from wirelessgym.train.agents import configured_agent
 from wirelessgym.train.card import training_card
-from wirelessgym.train.config import Configuration, read_configuration
+from wirelessgym.train.config import Configuration, read_configuration, spelled
 from wirelessgym.train.device import accelerator, moved, threads
 from wirelessgym.train.draw import Batch, Drawer, DrawerAhead, DrawerHere
 from wirelessgym.train.folder import BEST, LAST, begin, check_folder, load_state, save_checkpoint, save_state
@@ -77,8 +77,7 @@ def train(
     name = None if agent is None else f"{type(agent).__module__}:{type(agent).__qualname__}"
     configuration = read_configuration(config, overrides, name)
     if agent is not None:
-        options = {key: value for key, value in agent.options().items() if value is not None}
-        configuration = configuration.model_copy(update={"agent_options": options})
+        configuration = configuration.model_copy(update={"agent_options": spelled(agent.options())})
     check_folder(folder, configuration, resume)
     tasks = {label: entry.make() for label, entry in zip(configuration.labels, configuration.tasks, strict=True)}
     agent = agent or configured_agent(configuration)
@@ -194,8 +193,7 @@ class _Run:
                 label: headline(self.tasks[label], self.agent, batches, self.device) for label, batches in self.held_out.items()
             }
         done.seconds = time.monotonic() - self.begun
-        if done.step == 0:
-            done.first_validation = done.validation
+        done.first_validation = done.validation | {k: v for k, v in done.first_validation.items() if math.isfinite(v)}
         for label, value in done.validation.items():
             log.validation(done.step, done.seconds, label, self.tasks[label].headline.name, value, self.episodes)
         if done.validation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,12 +44,13 @@ def headline(task: Task, agent: LearnedAgent, batches: Sequence[Batch], device: 
 
 
 def mean_gain(tasks: Mapping[str, Task], first: Mapping[str, float], now: Mapping[str, float]) -> float:
-    """How much better than ``first`` the values are, relative to them, as a mean over the entries of ``tasks``."""
+    """How much better than ``first`` the values are, relative to them, as a mean over entries; -inf if one isn't finite."""
     gains = []
     for label, value in now.items():
         sign = 1 if tasks[label].headline.higher_is_better else -1
         gains.append(sign * (value - first[label]) / max(abs(first[label]), 1e-12))
-    return float(np.mean(gains))
+    mean = float(np.mean(gains))
+    return mean if math.isfinite(mean) else -math.inf
 
 
 def _on_cpu(action: Action) -> Any:

@@ -58,6 +58,7 @@ class Head(torch.nn.Module):
     """Encoder and decoder of the channel prediction task. A token is one strong bin."""
 
     ordered = False
+    mixed_precision = False  # matrices are inverted
 
     def __init__(self, task: Task, width: int) -> None:
         super().__init__()

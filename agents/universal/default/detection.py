@@ -109,6 +109,7 @@ class Head(torch.nn.Module):
     """Encoder and decoder of the detection task. A sequence is one received vector, a token one user."""
 
     ordered = False
+    mixed_precision = False  # matrices are inverted
 
     def __init__(self, task: Task, width: int) -> None:
         super().__init__()

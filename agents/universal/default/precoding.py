@@ -64,6 +64,7 @@ class Head(torch.nn.Module):
     """Encoder and decoder of the precoding task."""
 
     ordered = False
+    mixed_precision = False  # matrices are inverted
 
     def __init__(self, task: Task, width: int) -> None:
         super().__init__()

@@ -36,6 +36,7 @@ class Head(SizedNetwork):
     """
 
     ordered = True
+    mixed_precision = True
 
     def __init__(self, task: Task, width: int) -> None:
         past, _, subcarriers = next(field.shape for field in task.observation_fields if field.name == "csi")

@@ -32,6 +32,7 @@ class Head(SizedNetwork):
     """Encoder and decoder of the detection task. Slots may be any number, antennas and users are those of the first task."""
 
     ordered = True
+    mixed_precision = True
 
     def __init__(self, task: Task, width: int) -> None:
         antennas, users = next(field.shape for field in task.observation_fields if field.name == "csi")

@@ -48,6 +48,7 @@ class Head(SizedNetwork):
     """Encoder and decoder of the precoding task. Users may be any number, antennas are those of the first task."""
 
     ordered = True  # the paper's language model is causal: a user's token sees those before it
+    mixed_precision = True
 
     def __init__(self, task: Task, width: int) -> None:
         antennas = task.scenario.num_antennas

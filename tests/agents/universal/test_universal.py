@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from learned_agents import equal_actions, learned, parameters_without_gradient, train
+import torch
+from learned_agents import bfloat16_changes_the_loss_by, equal_actions, learned, parameters_without_gradient, train
 from noisy_number import NoisyNumber
 from torch import Tensor
 from universal_agents import TASKS, TINY_BACKBONE, episodes, stirred, universal
 
 import wirelessgym
+import wirelessgym.train
 from wirelessgym import make_agent
 from wirelessgym.check import check_agent
-from wirelessgym.checkpoint import CheckpointError, read_card
+from wirelessgym.evaluate.roster import named_agent
+from wirelessgym.checkpoint import CheckpointError, read_card, save_weights
 from wirelessgym.evaluate.roster import roster
 from wirelessgym.evaluate.settings import settings_of
 from wirelessgym.learned import LearnedAgent
@@ -139,11 +143,64 @@ def test_heads_of_tasks_not_met_since_loading_are_saved_again(tmp_path: Path) ->
         assert equal_actions(acted(last, name), acted(agent, name))
 
 
-def test_a_task_that_a_checkpoint_never_met_starts_fresh(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loaded", [False, True], ids=["option", "load"])
+def test_a_task_that_a_checkpoint_never_met_is_trained_before_it_acts(loaded: bool, tmp_path: Path) -> None:
     agent = stirred(universal(), hard("precoding")[0])
-    again = learned("universal", checkpoint=agent.save(tmp_path))
+    folder = agent.save(tmp_path)
+    again = universal(checkpoint=None if loaded else folder)
+    if loaded:
+        again.weights(hard("precoding")[0])
+        again.load(folder)
+    refusal = "universal: expected a checkpoint with a head for detection, got one for precoding; train it on detection first"
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=refusal):
+            acted(again, "detection")
+    train(again, *hard("detection"), steps=0, learning_rate=1e-3)
     assert equal_actions(acted(again, "detection"), acted(universal(), "detection"))
     assert equal_actions(acted(again, "precoding"), acted(agent, "precoding"))
+    with pytest.raises(CheckpointError, match=refusal):
+        again.load(folder)
+
+
+def test_a_run_teaches_a_checkpoint_another_task(tmp_path: Path) -> None:
+    agent = stirred(universal(), hard("precoding")[0])
+    entry = {"task": "detection", "scenario": "rayleigh-32", "batch": 2, "validation_episodes": 2}
+    configuration = {
+        "agent": "universal", "agent_options": {"checkpoint": str(agent.save(tmp_path / "first"))},
+        "steps": 1, "warmup_steps": 0, "draw_ahead": False, "tasks": [entry],
+    }  # fmt: skip
+    wirelessgym.train.train(configuration, tmp_path / "run", progress=False)
+    again = learned("universal", checkpoint=tmp_path / "run" / "last")
+    assert not equal_actions(acted(again, "detection"), acted(universal(), "detection"))
+    assert equal_actions(acted(again, "precoding"), acted(agent, "precoding"))
+
+
+def test_a_head_that_does_not_fit_is_refused_each_time_and_not_kept(tmp_path: Path) -> None:
+    agent = trained()
+    tensors = agent.saved_tensors()
+    name = next(key for key in tensors if key.startswith("heads.detection."))
+    folder = save_weights(tensors | {name: torch.zeros(1, 2, 3)}, read_card(agent.save(tmp_path)), tmp_path)
+    again = learned("universal", checkpoint=folder)
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=f"the checkpoint's weights don't fit: .*{name.split('.', 2)[2]}"):
+            acted(again, "detection")
+    assert equal_actions(acted(again, "precoding"), acted(agent, "precoding"))
+    # Nor does a refused checkpoint leave anything for tasks that are met later.
+    fresh = universal()
+    fresh.weights(hard("detection")[0])
+    with pytest.raises(CheckpointError, match="don't fit"):
+        fresh.load(folder)
+    assert equal_actions(acted(fresh, "precoding"), acted(universal(), "precoding"))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_observations_and_new_heads_follow_weights_that_were_moved(name: str) -> None:
+    agent = universal(**TINY_BACKBONE, prefix_tokens=2)
+    agent.weights(hard("precoding")[0]).to("meta")  # as a trainer moves them to a GPU
+    task, _, obs = hard(name)
+    action = agent.forward(task, {key: value.to("meta") for key, value in obs.items()})
+    assert {value.device.type for value in (action.values() if isinstance(action, dict) else [action])} == {"meta"}
+    assert {parameter.device.type for parameter in agent.weights(task).parameters()} == {"meta"}
 
 
 def test_loading_replaces_the_heads_that_are_already_there(tmp_path: Path) -> None:
@@ -188,6 +245,36 @@ def test_a_checkpoint_holds_what_was_trained_and_no_more(folder: Path, with_lang
 def test_another_backbone_is_refused_by_what_differs(folder: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         acted(learned("universal", checkpoint=folder, **options), "precoding")
+
+
+def test_random_base_weights_of_any_seed_are_found_again(tmp_path: Path) -> None:
+    agent = stirred(universal(**TINY_BACKBONE, seed=3), hard("precoding")[0])
+    again = learned("universal", checkpoint=agent.save(tmp_path))
+    assert equal_actions(acted(again, "precoding"), acted(agent, "precoding"))
+    assert again.seed == 3
+    with pytest.raises(CheckpointError, match="universal: the checkpoint was trained on a backbone with seed 3, got 5"):
+        acted(learned("universal", checkpoint=tmp_path, seed=5), "precoding")
+
+
+def test_the_same_files_are_the_same_backbone_wherever_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent, files = universal(), {"name": "/here", "layers": 1, "architecture": "llama", "sha256": "1f", "seed": None}
+    made = files | {"name": "random", "sha256": "", "seed": 0}
+    for mine, theirs, differs in (
+        (files, files | {"name": "/there"}, None),
+        (files, files | {"name": "/there", "layers": 2}, "layers 2, got 1"),
+        (files, files | {"sha256": "2e"}, "sha256 '2e', got '1f'"),
+        (made, made | {"name": "gpt2-random"}, "name 'gpt2-random', got 'random'"),
+    ):
+        monkeypatch.setattr(agent, "card", lambda mine=mine: {"backbone": mine})
+        with pytest.raises(CheckpointError, match=differs) if differs else nullcontext():
+            agent.check_card({"backbone": theirs})
+
+
+def test_a_single_target_may_stand_alone() -> None:
+    agent = universal(**TINY_BACKBONE, targets="q_proj")
+    adapters = [key for key, _ in agent.weights(hard("precoding")[0]).named_parameters() if "lora_" in key]
+    assert len(adapters) == 2 and all("q_proj" in key for key in adapters)
+    assert agent.options()["targets"] == ["q_proj"]
 
 
 def test_other_adapters_are_refused(folder: Path) -> None:
@@ -258,3 +345,17 @@ def test_a_task_without_a_head_is_refused_in_words() -> None:
 def test_another_preset_is_refused() -> None:
     with pytest.raises(ValueError, match="preset: expected 'default' or 'paper', got 'best'"):
         universal(preset="best")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_under_mixed_precision_heads_do_their_physics_in_full(name: str, with_language: LearnedAgent) -> None:
+    task, state, obs = hard(name)
+    assert bfloat16_changes_the_loss_by(universal(), task, state, obs) == 0
+    assert bfloat16_changes_the_loss_by(with_language, task, state, obs) < 0.02
+
+
+@pytest.mark.parametrize("word", ["none", '"none"'])
+def test_no_backbone_can_be_asked_for_with_or_without_quotes(word: str) -> None:
+    agent = named_agent(f"universal:checkpoint=none:backbone={word}")
+    assert isinstance(agent, LearnedAgent)
+    assert agent.options()["backbone"] == "none"

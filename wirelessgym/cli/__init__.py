@@ -7,23 +7,19 @@ failed or a check found a problem, 2 the request was wrong, 130 Ctrl-C. Errors a
 
 from __future__ import annotations
 
-import functools
 import json
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from wirelessgym import __version__
-from wirelessgym.registry import UnknownIdError
+from wirelessgym.cli import models
+from wirelessgym.cli.arguments import Scenario, Seed, Settings, allow_modules_here, new_folder, overrides, split
+from wirelessgym.cli.errors import reports_errors
 
 if TYPE_CHECKING:
     from wirelessgym.check.findings import Finding
-
-P = ParamSpec("P")
 
 app = typer.Typer(
     name="wirelessgym",
@@ -37,41 +33,10 @@ app = typer.Typer(
     "[bold]wirelessgym doctor[/]",
 )
 
-Scenario = Annotated[str | None, typer.Option("--scenario", help="Scenario id or TOML file; default: the task's own.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a scenario field or task option; repeatable."),
-]
-Seed = Annotated[int, typer.Option(help="Seed of all episodes.")]
-
 
 def main() -> None:
     """Run the command line; the entry point ``wirelessgym``."""
     app()
-
-
-def _reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn errors about the request into one line on stderr and exit code 2, and Ctrl-C into exit code 130."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-        except (UnknownIdError, ValueError, TypeError, ImportError, OSError) as error:
-            if os.environ.get("WIRELESSGYM_TRACEBACK"):
-                raise
-            typer.echo(f"wirelessgym: {_in_words(error)}", err=True)
-            raise typer.Exit(2) from None
-
-    return run
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
-    return str(error)
 
 
 def _version(wanted: bool) -> None:
@@ -90,7 +55,7 @@ def _options(
 
 
 @app.command("list", epilog="Example:  [bold]wirelessgym list agents --task precoding[/]")
-@_reports_errors
+@reports_errors
 def list_(
     kind: Annotated[Literal["tasks", "scenarios", "agents"] | None, typer.Argument(help="One kind; default: all.")] = None,
     task: Annotated[str | None, typer.Option(help="Only agents that do this task.")] = None,
@@ -122,7 +87,7 @@ def list_(
     "[bold]wirelessgym compare detection --sweep snr_db=0:20:5 --set num_users=8[/]\n\n"
     "[bold]wirelessgym compare precoding --agents wmmse,my_module:MyAgent --reference wmmse[/]"
 )
-@_reports_errors
+@reports_errors
 def compare(
     task: Annotated[str, typer.Argument(help="Task id.")],
     agents: Annotated[
@@ -156,13 +121,13 @@ def compare(
     from wirelessgym.evaluate import compare as run
     from wirelessgym.registry import task_class
 
-    _allow_modules_here()
-    scenarios: list[str | Path] | None = list(_split(scenario)) if scenario else None
-    folder = out or _new_folder(task, scenarios or [task_class(task).default_scenario])
+    allow_modules_here()
+    scenarios: list[str | Path] | None = list(split(scenario)) if scenario else None
+    folder = out or new_folder(task, scenarios or [task_class(task).default_scenario])
     try:
         table = run(
             task,
-            _split(agents) if agents else None,
+            split(agents) if agents else None,
             scenarios,
             episodes,
             seed,
@@ -173,7 +138,7 @@ def compare(
             fallback=fallback,
             out=folder,
             progress=progress,
-            **_overrides(settings, run),
+            **overrides(settings, run),
         )
     except KeyboardInterrupt:
         if out is None:
@@ -187,7 +152,7 @@ def compare(
     epilog="Examples:\n\n[bold]wirelessgym train my_run.toml --out runs/mine --set steps=500[/]\n\n"
     "[bold]wirelessgym train runs/mine/config.toml --out runs/mine --resume[/]"
 )
-@_reports_errors
+@reports_errors
 def train(
     config: Annotated[str, typer.Argument(help="Name of a configuration that comes with the agents, or a TOML file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/...")] = None,
@@ -203,16 +168,16 @@ def train(
     """Train a learned agent; writes checkpoints, log.csv, validation.csv and TensorBoard events."""
     from wirelessgym.train import train as run
 
-    _allow_modules_here()
+    allow_modules_here()
     if resume and out is None:
         raise ValueError("--resume goes on with the run in --out; name its folder")
-    folder = out or _new_folder("train", [config])
+    folder = out or new_folder("train", [config])
     agent = run(config, folder, resume, progress, overrides=settings or ())
     typer.echo(f"{agent.name}: {agent.num_parameters:,} weights trained, in {folder}")
 
 
 @app.command(epilog="Example:  [bold]wirelessgym report runs/first runs/second --out runs/both[/]")
-@_reports_errors
+@reports_errors
 def report(
     paths: Annotated[list[Path], typer.Argument(help="Folders that compare has written, or record files.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; default: the first one.")] = None,
@@ -229,7 +194,7 @@ def report(
     epilog="Examples:\n\n[bold]wirelessgym check my_module:MyAgent --task precoding[/]\n\n"
     "[bold]wirelessgym check my_scenario.toml[/]"
 )
-@_reports_errors
+@reports_errors
 def check(
     target: Annotated[str, typer.Argument(help="module:name, an id, or a scenario's TOML file.")],
     task: Annotated[str | None, typer.Option(help="For agents: the task; default: each that it offers.")] = None,
@@ -239,9 +204,9 @@ def check(
     """Run the public contract on an agent, a task or a scenario, and say what is wrong."""
     from wirelessgym.check.inspection import inspect_target
 
-    _allow_modules_here()
+    allow_modules_here()
     problems = 0
-    for heading, findings in inspect_target(target, task, scenario, _overrides(settings)):
+    for heading, findings in inspect_target(target, task, scenario, overrides(settings)):
         typer.secho(heading, bold=True)
         problems += _print_findings(findings)
     typer.echo(f"{problems} problem{'s' * (problems != 1)} found." if problems else "Everything as it should be.")
@@ -249,7 +214,7 @@ def check(
 
 
 @app.command()
-@_reports_errors
+@reports_errors
 def doctor() -> None:
     """Say what works on this machine, and how to get what doesn't."""
     from wirelessgym import register_envs
@@ -267,7 +232,7 @@ def doctor() -> None:
 
 
 @app.command(epilog="Example:  [bold]wirelessgym bench channel --fast[/]")
-@_reports_errors
+@reports_errors
 def bench(
     what: Annotated[
         Literal["channel", "env", "instruction", "decision"] | None,
@@ -300,7 +265,7 @@ def bench(
 
 
 @app.command(epilog="Example:  [bold]wirelessgym export channel_prediction --episodes 1000 --out data.h5[/]")
-@_reports_errors
+@reports_errors
 def export(
     task: Annotated[str, typer.Argument(help="Task id.")],
     out: Annotated[Path, typer.Option(help="File to write, .npz or .h5.")],
@@ -316,101 +281,11 @@ def export(
     from wirelessgym.export import export as write
     from wirelessgym.registry import make_task
 
-    path = write(make_task(task, scenario, **_overrides(settings)), out, episodes, seed)
+    path = write(make_task(task, scenario, **overrides(settings)), out, episodes, seed)
     typer.echo(f"{path}: {episodes} episodes of {task}, seed {seed}")
 
 
-models = typer.Typer(
-    help="List, install and verify trained models and the language models under them.", invoke_without_command=True
-)
-app.add_typer(models, name="models")
-
-
-@models.callback()
-def _models(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        models_list()
-
-
-@models.command("list")
-@_reports_errors
-def models_list() -> None:
-    """List trained models that come with this package, and language models to build on."""
-    from wirelessgym.models import backbone_lines, checkpoint_lines
-
-    none = "No trained models come with this version; the baselines of 'wirelessgym list agents' need none."
-    for heading, lines in (("trained models", checkpoint_lines), ("language models", backbone_lines)):
-        typer.secho(heading, bold=True)
-        for line in lines() or [none]:
-            typer.echo(f"  {line}")
-
-
-@models.command("install")
-@_reports_errors
-def models_install(name: Annotated[str, typer.Argument(help="A language model of 'wirelessgym models list'.")]) -> None:
-    """Make a language model ready for use."""
-    from wirelessgym.models import install
-
-    typer.echo(f"{name}: {install(name)}")
-
-
-@models.command("verify")
-@_reports_errors
-def models_verify(name: Annotated[str | None, typer.Argument(help="One model; default: all that are here.")] = None) -> None:
-    """Check the weights of models against their SHA-256."""
-    from wirelessgym.models import verify
-
-    found = verify(name)
-    if not found:
-        typer.echo("No models are here, nothing to verify.")
-    for one, problems in found:
-        mark = typer.style("PROBLEM ", fg="red") if problems else typer.style("ok      ", fg="green")
-        typer.echo(f"{mark}{one}{': ' if problems else ''}{'; '.join(problems)}")
-    raise typer.Exit(int(any(problems for _, problems in found)))
-
-
-def _split(values: list[str]) -> list[str]:
-    """Split at commas that stand outside brackets and quotes."""
-    parts, depth, quoted = [""], 0, False
-    for character in ",".join(values):
-        quoted ^= character == '"'
-        depth += (character in "[{") - (character in "]}")
-        if character == "," and not depth and not quoted:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _overrides(settings: list[str] | None, target: Callable[..., object] | None = None) -> dict[str, Any]:
-    """Parse ``--set``; refuse keys that are options of the command, which ``target`` has as parameters."""
-    from inspect import Parameter, signature
-
-    from wirelessgym.scenario import parse_assignment
-
-    found = dict(parse_assignment(text) for text in settings or ())
-    parameters = signature(target).parameters.values() if target else ()
-    taken = {parameter.name for parameter in parameters if parameter.kind is not Parameter.VAR_KEYWORD}
-    for key in found:
-        if key in taken:
-            raise ValueError(f"--set {key}: this is an option of its own, use --{key.replace('_', '-')}")
-    return found
-
-
-def _allow_modules_here() -> None:
-    """Let ``module:name`` find modules in the current folder, and Gymnasium find our environments."""
-    from wirelessgym import register_envs
-
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    register_envs()
-
-
-def _new_folder(task: str, scenarios: list[str | Path]) -> Path:
-    from datetime import datetime
-
-    names = "+".join(Path(str(scenario)).stem for scenario in scenarios)
-    return Path("runs") / f"{task}-{names}-{datetime.now():%Y%m%d-%H%M%S}"
+app.add_typer(models.app, name="models")
 
 
 def _folder(path: Path) -> Path:

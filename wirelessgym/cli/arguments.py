@@ -1,0 +1,63 @@
+"""Arguments that commands share, and what follows from them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Scenario = Annotated[str | None, typer.Option("--scenario", help="Scenario id or TOML file; default: the task's own.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a scenario field or task option; repeatable."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of all episodes.")]
+
+
+def split(values: list[str]) -> list[str]:
+    """Split at commas that stand outside brackets and quotes."""
+    parts, depth, quoted = [""], 0, False
+    for character in ",".join(values):
+        quoted ^= character == '"'
+        depth += (character in "[{") - (character in "]}")
+        if character == "," and not depth and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
+
+
+def overrides(settings: list[str] | None, target: Callable[..., object] | None = None) -> dict[str, Any]:
+    """Parse ``--set``; refuse keys that are options of the command, which ``target`` has as parameters."""
+    from inspect import Parameter, signature
+
+    from wirelessgym.scenario import parse_assignment
+
+    found = dict(parse_assignment(text) for text in settings or ())
+    parameters = signature(target).parameters.values() if target else ()
+    taken = {parameter.name for parameter in parameters if parameter.kind is not Parameter.VAR_KEYWORD}
+    for key in found:
+        if key in taken:
+            raise ValueError(f"--set {key}: this is an option of its own, use --{key.replace('_', '-')}")
+    return found
+
+
+def allow_modules_here() -> None:
+    """Let ``module:name`` find modules in the current folder, and Gymnasium find our environments."""
+    from wirelessgym import register_envs
+
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    register_envs()
+
+
+def new_folder(task: str, scenarios: list[str | Path]) -> Path:
+    """Name a folder in ``runs`` that nobody has yet."""
+    from datetime import datetime
+
+    names = "+".join(Path(str(scenario)).stem for scenario in scenarios)
+    return Path("runs") / f"{task}-{names}-{datetime.now():%Y%m%d-%H%M%S}"
