@@ -16,9 +16,19 @@ BOUND = (0, (5, 2))
 
 # Records, axis, headline; agents from best to worst.
 RESULTS = (
-    ("universal-precoding", "SNR of the channel knowledge (dB)", "sum rate (bit/s/Hz)", ("universal", "robust_wmmse", "wmmse", "rzf")),
+    (
+        "universal-precoding",
+        "SNR of the channel knowledge (dB)",
+        "sum rate (bit/s/Hz)",
+        ("universal", "robust_wmmse", "wmmse", "rzf"),
+    ),
     ("universal-detection", "SNR (dB)", "detection NMSE", ("universal", "ep", "oamp", "lmmse_soft", "lmmse")),
-    ("universal-prediction-10db", "speed (km/h)", "prediction NMSE at 10 dB", ("universal", "ar_beamdelay", "pad", "wiener", "hold")),
+    (
+        "universal-prediction-10db",
+        "speed (km/h)",
+        "prediction NMSE at 10 dB",
+        ("universal", "ar_beamdelay", "pad", "wiener", "hold"),
+    ),
 )
 FEWEST = 2e-4  # errors below that rest on a handful of symbols
 
@@ -29,7 +39,12 @@ def results() -> Figure:
     for axes, (folder, axis, headline, agents) in zip(figure.subplots(1, 3), RESULTS, strict=True):
         records = read_records(ROOT / "records" / folder)
         for index, agent in enumerate(agents):
-            line = {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)], "marker": MARKERS[index], "markersize": 5}
+            line = {
+                "color": COLOURS[index % len(COLOURS)],
+                "linestyle": LINES[index % len(LINES)],
+                "marker": MARKERS[index],
+                "markersize": 5,
+            }
             _curve(axes, records, agent, **line, linewidth=2.2 if index == 0 else 1.3, zorder=3 if index == 0 else 2)
         _curve(axes, records, "bound", color=INK, linestyle=BOUND, linewidth=1.2)
         if "NMSE" in headline:
@@ -64,7 +79,9 @@ def convergence(name: str, task: str) -> Figure:
         ]
         tenth = list(zip(*pairs, strict=True))
         difference.plot(places, list(map(statistics.mean, tenth)), **style)
-        difference.fill_between(places, list(map(min, tenth)), list(map(max, tenth)), color=COLOURS[index % len(COLOURS)], alpha=0.12, linewidth=0)
+        difference.fill_between(
+            places, list(map(min, tenth)), list(map(max, tenth)), color=COLOURS[index % len(COLOURS)], alpha=0.12, linewidth=0
+        )
     whole.set_title("sum rate in training (bit/s/Hz), mean of the seeds", loc="left", fontsize=10)
     difference.set_title(f"the same, less {first}'s; bands: all seeds", loc="left", fontsize=10)
     for axes in (whole, difference):

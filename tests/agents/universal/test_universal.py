@@ -17,9 +17,8 @@ import wirelessgym
 import wirelessgym.train
 from wirelessgym import make_agent
 from wirelessgym.check import check_agent
-from wirelessgym.evaluate.roster import named_agent
 from wirelessgym.checkpoint import CheckpointError, read_card, save_weights
-from wirelessgym.evaluate.roster import roster
+from wirelessgym.evaluate.roster import named_agent, roster
 from wirelessgym.evaluate.settings import settings_of
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.registry import agents_for, load_scenario
