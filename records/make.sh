@@ -35,24 +35,50 @@ make_record detection-eight-users detection --agents $detectors --scenario uma-n
 make_record prediction-speed channel_prediction --agents hold,wiener,ar,pvec,pad,kalman,ar_beamdelay --scenario uma-nlos-128 \
     --sweep speed_kmh=10,30,50,70,100 --episodes 100 --set horizon=1
 
-# The universal agent as it is shipped, and its heads before any training ("start"), beside the classical methods.
+# Learned baselines: the small ones as they are shipped, the others trained if they aren't yet, each for three to four minutes of one
+# core. The paper's own heads get 3,000 steps, about 25 minutes; the rival without a language model what the shipped agent got.
+train_once() {  # CONFIGURATION STEPS [MORE]
+    [[ -f runs/baselines/$1/last/card.json ]] || "$python" -m wirelessgym train "$1" --out "runs/baselines/$1" --no-progress \
+        --set steps="$2" --set validate_every="$2" "${@:3}"
+}
+trained() {  # NAME=CHECKPOINT... as agents with these labels
+    local each
+    for each in "$@"; do printf ',%s:checkpoint="runs/baselines/%s/last":label="%s"' "${each%=*}" "${each#*=}" "${each#*=}"; done
+}
+if [[ universal-prediction-10db == $pattern || universal-detection == $pattern || universal-precoding == $pattern ]]; then
+    train_once dnn_detector 1700
+    train_once lstm 600
+    train_once gru 800
+    train_once transformer 400
+    train_once llm4cp 170
+    train_once paper 3000
+    train_once set_transformer 6000
+fi
+rivals=$(trained set_transformer=set_transformer universal=paper)
+
+# The universal agent as it is shipped, and its heads before any training ("start"), beside all others.
 learned='universal,universal:checkpoint=none:label="start"'
 eight_users="--set num_users=8 --set horizon=1"
 precoders=rzf,wmmse,robust_wmmse,$learned
-make_record universal-precoding precoding --agents "$precoders" --scenario uma-nlos-32 --sweep csi_snr_db=0:20:5 --reference robust_wmmse \
-    --episodes 500 $eight_users
-make_record universal-precoding-perfect precoding --agents "$precoders" --scenario uma-nlos-32 --reference wmmse --episodes 500 $eight_users
+make_record universal-precoding precoding --agents "zf,mrt,$precoders,cnn_precoder:checkpoint=shipped$rivals" --scenario uma-nlos-32 \
+    --sweep csi_snr_db=0:20:5 --reference robust_wmmse --episodes 500 $eight_users
+make_record universal-precoding-perfect precoding --agents "zf,mrt,$precoders,cnn_precoder:checkpoint=shipped$rivals" \
+    --scenario uma-nlos-32 --reference wmmse --episodes 500 $eight_users
 make_record universal-precoding-power precoding --agents "$precoders" --scenario uma-nlos-32 --sweep snr_db=0:20:5 --reference robust_wmmse \
     --episodes 500 $eight_users --set csi_snr_db=10
 make_record universal-precoding-users precoding --agents "$precoders" --scenario uma-nlos-32 --sweep num_users=4,6,8,10,12 \
     --reference robust_wmmse --episodes 500 --set csi_snr_db=10 --set horizon=1
-make_record universal-detection detection --agents "$detectors,$learned" --scenario uma-nlos-32 --sweep snr_db=0:20:5 --reference oamp \
-    --episodes 500 $eight_users
+networks=oampnet:checkpoint=shipped,detnet:checkpoint=shipped$(trained dnn_detector=dnn_detector)
+make_record universal-detection detection --agents "mf,zf,$detectors,$learned,$networks$rivals" --scenario uma-nlos-32 \
+    --sweep snr_db=0:20:5 --reference oamp --episodes 500 $eight_users
 predictors=hold,wiener,kalman,pvec,pad,ar_beamdelay,$learned
-for snr_db in 5 10 15 20; do
+networks=rnn:checkpoint=shipped$(trained lstm=lstm gru=gru transformer=transformer llm4cp=llm4cp)
+for snr_db in 5 15 20; do
     make_record universal-prediction-${snr_db}db channel_prediction --agents "$predictors" --scenario uma-nlos-32 \
         --sweep speed_kmh=10,30,60,100 --reference ar_beamdelay --episodes 128 --set snr_db=$snr_db --set horizon=1
 done
+make_record universal-prediction-10db channel_prediction --agents "$predictors,$networks$rivals" --scenario uma-nlos-32 \
+    --sweep speed_kmh=10,30,60,100 --reference ar_beamdelay --episodes 128 --set snr_db=10 --set horizon=1
 
 # Where it was never trained: other scenarios, arrays, speeds.
 make_record transfer-precoding precoding --agents "$precoders" --scenario umi-nlos-32,cdl-c-32,uma-nlos-16,uma-nlos-64 \
@@ -65,4 +91,5 @@ make_record transfer-speed channel_prediction --agents "$predictors" --scenario 
     --reference ar_beamdelay --episodes 64 --set snr_db=10 --set horizon=1
 
 [[ cost == $pattern ]] && "$python" -m wirelessgym bench decision --out records/cost.json
+"$python" records/figures.py
 "$python" records/update_readme.py

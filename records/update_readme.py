@@ -22,6 +22,13 @@ HEADLINES: dict[str, tuple[str, str, Callable[[float], float]]] = {
     "channel_prediction": ("nmse", "prediction NMSE ↓ (dB)", lambda nmse: 10 * math.log10(nmse)),
 }
 
+# Records that show accuracy beside cost.
+ACCURACY = {
+    "precoding": "universal-precoding",
+    "detection": "universal-detection",
+    "channel_prediction": "universal-prediction-10db",
+}
+
 
 def with_tables(text: str) -> str:
     """Return the text with each ``<!-- table: FOLDER -->`` and ``<!-- study: NAME -->`` block made anew."""
@@ -34,16 +41,23 @@ def with_tables(text: str) -> str:
 
 
 def cost_table(name: str) -> str:
-    """Return the table of what decisions cost."""
+    """Return the table of what decisions cost, beside the accuracy in the main records, averaged over their points."""
     costs = json.loads((ROOT / name).read_text(encoding="utf-8"))["costs"]
+    scores = {task: _by_agent(read_records(ROOT / "records" / folder), task) for task, folder in ACCURACY.items()}
     lines = [
-        "task | agent | trainable | weights (MB) | batch 1: p50 (p95), ms | batch 64: p50 (p95), ms",
-        ":--- | :--- | ---: | ---: | ---: | ---:",
+        "task | agent | accuracy | weights | trainable | memory (MB) | training (min) | 1 link (ms) | 64 links (ms)",
+        ":--- | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---:",
     ]
     for cost in costs:
-        latency = [f"{p50:.3g} ({p95:.3g})" for p50, p95 in cost["latency_ms"].values()]
-        lines.append(" | ".join([cost["task"], cost["agent"], f"{cost['parameters']:,}", f"{cost['weights_mb']:g}", *latency]))
-    return "\n".join(f"| {line} |" for line in lines)
+        score = scores[cost["task"]].get(cost["agent"])
+        training = "–" if cost["training_s"] is None else f"{cost['training_s'] / 60:.1f}"
+        cells = [cost["task"], cost["agent"], "–" if score is None else _number(score), f"{cost['weights']:,}"]
+        cells += [f"{cost['parameters']:,}", f"{cost['memory_mb']:.0f}", training]
+        lines.append(" | ".join(cells + [f"{p50:.3g} ({p95:.3g})" for p50, p95 in cost["latency_ms"].values()]))
+    headlines = "; ".join(f"{HEADLINES[task][1]} in {folder}" for task, folder in ACCURACY.items())
+    return (
+        "\n".join(f"| {line} |" for line in lines) + f"\n\nAccuracy: {headlines}, averaged over its points. Latency: p50 (p95)."
+    )
 
 
 def study_table(name: str) -> str:

@@ -1,11 +1,13 @@
 """What decisions cost: every agent at both batch sizes, on paper and on screen."""
 
 import json
+import time
 
 import pytest
+from learned_agents import learned
 from typer.testing import CliRunner
 
-from wirelessgym import cost
+from wirelessgym import cost, make_task
 from wirelessgym.cli import app
 from wirelessgym.registry import load_scenario
 from wirelessgym.train.toml import to_toml
@@ -13,7 +15,10 @@ from wirelessgym.train.toml import to_toml
 
 @pytest.fixture
 def two_agents(monkeypatch, tmp_path):
-    monkeypatch.setattr(cost, "AGENTS", {"precoding": ("rzf", "set_transformer:width=24:heads=2")})
+    network = learned("set_transformer", width=24, heads=2)
+    network.weights(make_task("precoding", cost.SCENARIO))
+    network.save(tmp_path / "trained", {"training": {"wall_time_s": 90.0}})
+    monkeypatch.setattr(cost, "AGENTS", {"precoding": ("rzf", f'set_transformer:checkpoint="{tmp_path / "trained"}"')})
     older = load_scenario(cost.SCENARIO).with_overrides({"spec_version": "16.1"}).model_dump(exclude_none=True)
     (tmp_path / "older.toml").write_text(to_toml(older))
     monkeypatch.setattr(cost, "SCENARIO", str(tmp_path / "older.toml"))
@@ -21,9 +26,11 @@ def two_agents(monkeypatch, tmp_path):
 
 def test_costs_name_latency_and_weights_of_every_agent(two_agents, tmp_path, capsys):
     formula, network = cost.bench_decision(fast=True, out=tmp_path / "cost.json")
-    assert (formula.parameters, formula.weights_mb) == (0, 0)
-    assert network.weights_mb == pytest.approx(4 * network.parameters / 1e6, abs=0.06)
+    assert (formula.parameters, formula.weights) == (0, 0)
+    assert network.weights == network.parameters > 0
+    assert formula.training_s is None and network.training_s == 90.0
     for found in (formula, network):
+        assert found.memory_mb >= 0
         for p50, p95 in found.latency_ms.values():
             assert 0 < p50 <= p95
     assert "rzf" in capsys.readouterr().out
@@ -35,3 +42,11 @@ def test_costs_name_latency_and_weights_of_every_agent(two_agents, tmp_path, cap
 def test_a_file_for_another_bench_is_refused():
     result = CliRunner().invoke(app, ["bench", "channel", "--out", "x.json"])
     assert result.exit_code == 2 and "--out belongs to 'bench decision'" in result.output
+
+
+def test_memory_grows_by_what_is_held_at_the_same_time():
+    with cost._growth() as grown:
+        held = bytearray(200_000_000)
+        time.sleep(0.05)
+        del held
+    assert 180 < grown() < 300

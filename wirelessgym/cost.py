@@ -1,32 +1,43 @@
-"""What a decision costs: latency for one link and for a batch, weights and memory, beside each other in one run on one thread."""
+"""What a decision costs: latency for one link and for a batch, weights, memory, training, side by side in one run on one thread.
+
+Every agent decides in a process of its own, so that none finds warm what another left behind.
+"""
 
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from wirelessgym.agent import Agent
+from wirelessgym.checkpoint import read_card
 from wirelessgym.evaluate.roster import named_agent
 from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.evaluate.settings import settings_of
 from wirelessgym.fields import Obs
+from wirelessgym.learned import LearnedAgent
 from wirelessgym.record import provenance
 from wirelessgym.registry import load_scenario, make_task
 
 SCENARIO = "uma-nlos-32"
 BATCHES = (1, 64)
 AGENTS: Mapping[str, tuple[str, ...]] = {
-    "precoding": ("rzf", "wmmse", "robust_wmmse", "universal"),
-    "detection": ("lmmse", "oamp", "ep", "kbest", "universal"),
-    "channel_prediction": ("wiener", "ar_beamdelay", "universal"),
+    "precoding": ("rzf", "wmmse", "robust_wmmse", "cnn_precoder:checkpoint=shipped", "universal"),
+    "detection": ("lmmse", "oamp", "ep", "kbest", "oampnet:checkpoint=shipped", "detnet:checkpoint=shipped", "universal"),
+    "channel_prediction": ("wiener", "pad", "ar_beamdelay", "rnn:checkpoint=shipped", "universal"),
 }
 OVERRIDES: Mapping[str, dict[str, Any]] = {
     "precoding": {"num_users": 8, "csi_snr_db": 10},
@@ -43,14 +54,18 @@ class Cost:
         task: task id.
         agent: agent's name.
         parameters: trainable ones.
-        weights_mb: all weights in memory, frozen ones included, megabytes.
+        weights: all numbers in the weights, frozen ones included.
+        memory_mb: by how much the process grew at most, from before the agent was made to its first decision for a batch, MB.
+        training_s: wall time that the checkpoint was trained for; None without one.
         latency_ms: batch size to (p50, p95) of the wall time of one call, milliseconds.
     """
 
     task: str
     agent: str
     parameters: int
-    weights_mb: float
+    weights: int
+    memory_mb: float
+    training_s: float | None
     latency_ms: dict[int, tuple[float, float]]
 
 
@@ -63,8 +78,9 @@ def bench_decision(fast: bool = False, out: Path | None = None) -> list[Cost]:
     """
     begin = time.monotonic()
     calls = 8 if fast else 40
-    with one_thread():
-        costs = [_cost(task, name, calls) for task, names in AGENTS.items() for name in names]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as alone:
+        made = [alone.submit(_cost, SCENARIO, task, name, calls) for task, names in AGENTS.items() for name in names]
+        costs = [future.result() for future in made]
     _print(costs)
     if out is not None:
         tables = load_scenario(SCENARIO).spec_version
@@ -74,16 +90,54 @@ def bench_decision(fast: bool = False, out: Path | None = None) -> list[Cost]:
     return costs
 
 
-def _cost(name: str, spec: str, calls: int) -> Cost:
-    task = make_task(name, SCENARIO, horizon=1, **OVERRIDES[name])
-    agent = named_agent(spec)
-    parameters = agent.num_parameters  # as the card says, heads of other tasks included
+def _cost(scenario: str, name: str, spec: str, calls: int) -> Cost:
+    task = make_task(name, scenario, horizon=1, **OVERRIDES[name])
     settings: Any = settings_of(task)
-    latency = {}
-    for batch in BATCHES:
-        _, obs = task.reset(range(batch), seed=7)
-        latency[batch] = _percentiles(lambda seen: agent.act(settings, seen), obs, calls)
-    return Cost(name, agent.name, parameters or agent.num_parameters, round(_weights_bytes(agent, settings) / 1e6, 1), latency)
+    seen = {batch: task.reset(range(batch), seed=7)[1] for batch in BATCHES}
+    with one_thread():
+        with _growth() as grown:
+            agent = named_agent(spec)
+            parameters = agent.num_parameters  # as the card says, heads of other tasks included
+            for obs in seen.values():
+                agent.act(settings, obs)
+        latency = {batch: _percentiles(lambda obs: agent.act(settings, obs), obs, calls) for batch, obs in seen.items()}
+    module = agent.weights(settings) if isinstance(agent, LearnedAgent) else torch.nn.Module()
+    return Cost(
+        task=name,
+        agent=agent.name,
+        parameters=parameters or agent.num_parameters,
+        weights=sum(tensor.numel() for tensor in (*module.parameters(), *module.buffers())),
+        memory_mb=round(grown(), 1),
+        training_s=_training_s(agent),
+        latency_ms=latency,
+    )
+
+
+@contextmanager
+def _growth() -> Iterator[Callable[[], float]]:
+    """Watch this process's memory, 500 times a second: gives a function that says by how many megabytes it has grown at most."""
+    process, done = psutil.Process(), threading.Event()
+    begun = most = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.002):
+            most = max(most, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield lambda: (most - begun) / 1e6
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _training_s(agent: Agent) -> float | None:
+    if not isinstance(agent, LearnedAgent) or agent.checkpoint is None:
+        return None
+    seconds: float | None = read_card(agent.checkpoint_folder()).get("training", {}).get("wall_time_s")
+    return seconds
 
 
 def _percentiles(act: Callable[[Obs], object], obs: Obs, calls: int) -> tuple[float, float]:
@@ -92,23 +146,18 @@ def _percentiles(act: Callable[[Obs], object], obs: Obs, calls: int) -> tuple[fl
         begin = time.perf_counter()
         act(obs)
         taken.append(1e3 * (time.perf_counter() - begin))
-    p50, p95 = np.percentile(taken[1:], (50, 95))  # the first call loads and builds
+    p50, p95 = np.percentile(taken[1:], (50, 95))  # the first call warms up
     return round(float(p50), 3), round(float(p95), 3)
-
-
-def _weights_bytes(agent: Agent, task: Any) -> int:
-    weights = getattr(agent, "weights", None)
-    if weights is None:
-        return 0
-    module = weights(task)
-    return sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
 
 
 def _print(costs: Sequence[Cost]) -> None:
     table = Table(title=f"One decision, {SCENARIO}, one thread: p50 (p95), ms", title_justify="left")
-    for column in ("task", "agent", "trainable", "weights MB", *(f"batch {batch}" for batch in BATCHES)):
+    columns = ("task", "agent", "weights", "trainable", "memory MB", "training min", *(f"batch {batch}" for batch in BATCHES))
+    for column in columns:
         table.add_column(column, justify="left" if column in ("task", "agent") else "right")
     for cost in costs:
-        cells = [f"{p50:.3g} ({p95:.3g})" for p50, p95 in cost.latency_ms.values()]
-        table.add_row(cost.task, cost.agent, f"{cost.parameters:,}", f"{cost.weights_mb:g}", *cells)
+        training = "–" if cost.training_s is None else f"{cost.training_s / 60:.1f}"
+        cells = [f"{cost.weights:,}", f"{cost.parameters:,}", f"{cost.memory_mb:.0f}", training]
+        cells += [f"{p50:.3g} ({p95:.3g})" for p50, p95 in cost.latency_ms.values()]
+        table.add_row(cost.task, cost.agent, *cells)
     Console().print(table)
