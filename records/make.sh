@@ -36,7 +36,7 @@ make_record prediction-speed channel_prediction --agents hold,wiener,ar,pvec,pad
     --sweep speed_kmh=10,30,50,70,100 --episodes 100 --set horizon=1
 
 # Learned baselines: the small ones as they are shipped, the others trained if they aren't yet, each for three to four minutes of one
-# core. The paper's own heads get 3,000 steps, about 25 minutes; the rival without a language model what the shipped agent got.
+# core. The paper's own heads get 3,000 steps, about 25 minutes.
 train_once() {  # CONFIGURATION STEPS [MORE]
     [[ -f runs/baselines/$1/last/card.json ]] || "$python" -m wirelessgym train "$1" --out "runs/baselines/$1" --no-progress \
         --set steps="$2" --set validate_every="$2" "${@:3}"
@@ -52,9 +52,8 @@ if [[ universal-prediction-10db == $pattern || universal-detection == $pattern |
     train_once transformer 400
     train_once llm4cp 170
     train_once paper 3000
-    train_once set_transformer 6000
 fi
-rivals=$(trained set_transformer=set_transformer universal=paper)
+rivals=$(trained universal=paper)
 
 # The universal agent as it is shipped, and its heads before any training ("start"), beside all others.
 learned='universal,universal:checkpoint=none:label="start"'
