@@ -33,8 +33,6 @@ class SetTransformer(HeadedAgent):
     layers: int = 4
     heads: int = 6
 
-    tasks = ("precoding", "detection", "channel_prediction")
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.width, self.layers, self.heads) < 1 or self.width % self.heads:

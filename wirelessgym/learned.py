@@ -50,6 +50,7 @@ class LearnedAgent(Agent):
         """Take the options of the checkpoint, where there is one, for those that were left at their default."""
         self._weights: torch.nn.Module | None = None
         if self.checkpoint is not None:
+            self.checkpoint = str(Path(self.checkpoint).expanduser())
             trained = read_card(self.checkpoint_folder()).get("options", {})
             for option in (f for f in fields(self) if f.name in trained and getattr(self, f.name) == f.default):
                 setattr(self, option.name, trained[option.name])
@@ -122,10 +123,8 @@ class LearnedAgent(Agent):
         """Put `saved_tensors` of another agent with the same options into this one."""
         if self._weights is None:
             raise ValueError(f"{self.name}: weights are loaded into built ones; call weights(task) first")
-        try:
-            self._weights.load_state_dict(dict(tensors))
-        except RuntimeError as error:
-            raise CheckpointError(f"{self.name}: the checkpoint's weights don't fit: {' '.join(str(error).split())}") from None
+        refuse_misfit(self.name, self._weights, tensors)
+        self._weights.load_state_dict(dict(tensors))
 
     def save(self, folder: str | Path, card: Mapping[str, Any] | None = None) -> Path:
         """Write weights and a card (agent, options, and what ``card`` adds: training, seeds, records) to ``folder``."""
@@ -149,7 +148,10 @@ class LearnedAgent(Agent):
         Raises:
             FileNotFoundError: without the files.
             CheckpointError: if they are damaged, or of another agent or size.
+            ValueError: before there are weights to load them into.
         """
+        if self._weights is None:
+            raise ValueError(f"{self.name}: weights are loaded into built ones; call weights(task) first, or give checkpoint=")
         card = read_card(Path(folder))
         if card.get("agent") != self._id:
             raise CheckpointError(f"{folder}: expected weights of {self._id!r}, got those of {card.get('agent')!r}")
@@ -192,6 +194,21 @@ def negative_reward(task: Task, state: Any, action: Action) -> Tensor:
     """Mean reward of an action over the batch with its sign turned, a scalar that keeps gradients."""
     headline = task.score(state, action)[task.headline.name]
     return -headline.mean() if task.headline.higher_is_better else headline.mean()
+
+
+def refuse_misfit(who: str, module: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that aren't the module's, before any of them is loaded.
+
+    Raises:
+        CheckpointError: naming the first that differs in name or shape.
+    """
+    wanted = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
+    found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    if differing := sorted(key for key in wanted | found if wanted.get(key) != found.get(key)):
+        key, *others = differing
+        more = f", and {len(others)} more" if others else ""
+        expected, got = wanted.get(key, "nothing"), found.get(key, "nothing")
+        raise CheckpointError(f"{who}: the checkpoint's weights don't fit: {key}: expected {expected}, got {got}{more}")
 
 
 @contextmanager

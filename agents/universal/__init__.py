@@ -64,10 +64,8 @@ class Universal(HeadedAgent):
     instructed: bool = True
     checkpoint: str | Path | None = SHIPPED
 
-    tasks = ("precoding", "detection", "channel_prediction")
-
     def __post_init__(self) -> None:
-        self.backbone = self.backbone or "none"
+        self.backbone = str(self.backbone or "none")  # a folder may come as a path
         super().__post_init__()
         self.targets = (self.targets,) if isinstance(self.targets, str) else tuple(self.targets)  # a card has a list
         if self.checkpoint is not None and self.seed == LearnedAgent.seed:
@@ -109,10 +107,15 @@ class Universal(HeadedAgent):
         Raises:
             CheckpointError: naming what differs.
         """
+        super().check_card(card)
         mine, theirs = self.card()["backbone"] or {}, card.get("backbone") or {}
         same_files = bool(mine.get("sha256")) and mine["sha256"] == theirs.get("sha256")
-        for key in ("layers", "architecture", "seed") if same_files else ("name", "layers", "architecture", "sha256", "seed"):
+        keys = ["layers", "architecture", "seed"] if same_files else ["name", "layers", "architecture", "sha256", "seed"]
+        if "loftq" in (mine.get("quantisation"), theirs.get("quantisation")):
+            keys.append("quantisation")  # LoRA makes up for the rounding of that base alone
+        for key in keys:
             if mine.get(key) != theirs.get(key):
                 raise CheckpointError(
                     f"{self.name}: the checkpoint was trained on a backbone with {key} {theirs.get(key)!r}, got {mine.get(key)!r}"
+                    "; checkpoint=None gives fresh weights"
                 )

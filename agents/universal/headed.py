@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import pkgutil
 import zlib
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -16,8 +17,15 @@ from torch import Tensor
 
 from wirelessgym.checkpoint import CheckpointError
 from wirelessgym.fields import Action, Obs
-from wirelessgym.learned import LearnedAgent, negative_reward, seeded
+from wirelessgym.learned import LearnedAgent, negative_reward, refuse_misfit, seeded
 from wirelessgym.task import Task
+
+from . import default
+
+
+def tasks_with_heads() -> tuple[str, ...]:
+    """Ids of the tasks that have a file of their own in ``default/``."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(default.__path__) if not module.name.startswith("_")))
 
 
 @dataclass(eq=False, kw_only=True)
@@ -31,6 +39,8 @@ class HeadedAgent(LearnedAgent):
 
     preset: Literal["default", "paper"] = "default"
     device: str = "cpu"
+
+    tasks = tasks_with_heads()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,11 +105,22 @@ class HeadedAgent(LearnedAgent):
             raise ValueError(f"{self.name}: weights are loaded into built ones; call weights(task) first")
         for task in model.heads:
             self._require_head(task, tensors)
+        modules = {f"heads.{task}.": head for task, head in model.heads.items()}
         if model.backbone is not None:
-            self._fill(model.backbone, "backbone.", tensors)
-        for task, head in model.heads.items():
-            self._fill(head, f"heads.{task}.", tensors)
+            modules["backbone."] = model.backbone
+        for start, module in modules.items():
+            refuse_misfit(f"{self.name}, {start[:-1]}", module, _below(start, tensors))
+        for start, module in modules.items():
+            module.load_state_dict(_below(start, tensors))
         self._loaded = dict(tensors)
+
+    def check_card(self, card: Mapping[str, Any]) -> None:
+        """See `LearnedAgent.check_card`: refuses heads of another preset."""
+        if (preset := card.get("options", {}).get("preset", self.preset)) != self.preset:
+            raise CheckpointError(
+                f"{self.name}: the checkpoint has heads of preset {preset!r}, got {self.preset!r}; "
+                "checkpoint=None gives fresh weights"
+            )
 
     def _model(self, task: Task) -> Model:
         model = super().weights(task)
@@ -109,7 +130,9 @@ class HeadedAgent(LearnedAgent):
             with seeded(zlib.crc32(f"{self.seed} {task.id}".encode())):
                 head: torch.nn.Module = _head_class(self.preset, task)(task, model.width)
             if task.id in _heads(self._loaded):
-                self._fill(head, f"heads.{task.id}.", self._loaded)
+                own = _below(f"heads.{task.id}.", self._loaded)
+                refuse_misfit(f"{self.name}'s head for this {task.id} task", head, own)
+                head.load_state_dict(own)
             model.heads[task.id] = head.to(self._device(model)).train(model.training)
         return model
 
@@ -120,7 +143,7 @@ class HeadedAgent(LearnedAgent):
     def _precision(self, model: Model, head: Any) -> AbstractContextManager[Any]:
         """Where a run has mixed precision: that for heads that stand it, and full precision for the others."""
         kind = self._device(model).type
-        mixed = head.mixed_precision or not torch.amp.is_autocast_available(kind)
+        mixed = getattr(head, "mixed_precision", False) or not torch.amp.is_autocast_available(kind)
         return nullcontext() if mixed else torch.autocast(kind, enabled=False)
 
     def _require_head(self, task: str, tensors: Mapping[str, Tensor]) -> None:
@@ -129,13 +152,6 @@ class HeadedAgent(LearnedAgent):
             raise CheckpointError(
                 f"{self.name}: expected a checkpoint with a head for {task}, got one for {got}; train it on {task} first"
             )
-
-    def _fill(self, module: torch.nn.Module, start: str, tensors: Mapping[str, Tensor]) -> None:
-        own = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
-        try:
-            module.load_state_dict(own)
-        except RuntimeError as error:
-            raise CheckpointError(f"{self.name}: the checkpoint's weights don't fit: {' '.join(str(error).split())}") from None
 
     def _think(self, task: Task, obs: Obs) -> tuple[Action, Any]:
         model = self._model(task)
@@ -168,6 +184,10 @@ class Model(torch.nn.Module):
 def _heads(tensors: Mapping[str, Tensor]) -> set[str]:
     """Tasks that a checkpoint's tensors hold heads of."""
     return {key.split(".")[1] for key in tensors if key.startswith("heads.")}
+
+
+def _below(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
 
 
 def _head_class(preset: str, task: Task) -> Any:

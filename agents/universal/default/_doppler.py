@@ -18,6 +18,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ._layers import TINY
+
 FREQUENCIES = 48
 TURNS = 10
 ROUNDING = 1e-6  # share of a series' power, per slot: with less noise, float32 no longer inverts its covariance well
@@ -82,8 +84,8 @@ def spectra(snapshots: Tensor, noise_power: Tensor, highest: float) -> Tensor:
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(loaded))
         expected = inverse.flatten(-2) @ basis.mT
         explained = (inverse @ observed @ inverse).flatten(-2) @ basis.mT
-        spectrum = spectrum * (explained.clamp_min(0) / expected.clamp_min(1e-12)).sqrt()
-    return spectrum * (own / spectrum.sum(-1).clamp_min(1e-12))[..., None]
+        spectrum = spectrum * (explained.clamp_min(0) / expected.clamp_min(TINY)).sqrt()
+    return spectrum * (own / spectrum.sum(-1).clamp_min(TINY))[..., None]
 
 
 def above_rounding(noise_power: Tensor, power: Tensor, num_past: int) -> Tensor:

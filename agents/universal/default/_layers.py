@@ -7,6 +7,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+TINY = 1e-30  # below whatever a path loss leaves, above where float32 ends
+LEAST_NOISE = 1e-9  # relative to the channel's power per entry
+
 
 def mlp(*sizes: int, bias: bool = True) -> torch.nn.Sequential:
     """Linear layers of the given sizes with GELU between them; ``bias`` says whether the last one has one."""

@@ -23,7 +23,7 @@ from wirelessgym.task import Task
 
 from ..._prediction import estimated_noise_power, from_bins, max_doppler_hz, num_future, to_bins
 from ._doppler import FREQUENCIES, predict, predict_alike, spectra
-from ._layers import mlp, parts, silent
+from ._layers import LEAST_NOISE, TINY, mlp, parts, silent
 
 CHANNELS = 128
 BINS = 160  # that get a spectrum of their own
@@ -87,7 +87,8 @@ class Head(torch.nn.Module):
             )
         with torch.no_grad():
             grid = to_bins(task, obs["csi"])
-            noise_power = (obs["noise_power"] if "noise_power" in obs else estimated_noise_power(grid).float()).clamp_min(1e-9)
+            noise_power = obs["noise_power"] if "noise_power" in obs else estimated_noise_power(grid).float()
+            noise_power = torch.maximum(noise_power, LEAST_NOISE * grid.abs().square().flatten(1).mean(-1))
             bins = grid.flatten(2)
             power = bins.abs().square().mean(1)
             chosen = power.topk(min(BINS, power.shape[-1]), -1).indices
@@ -113,7 +114,7 @@ class Head(torch.nn.Module):
         strong = predict(context.series, spectrum, noise, self.num_future, highest_doppler(task))
         strong = strong * (1 + correction[..., FREQUENCIES + 1, None])
         level = context.series.abs().square().mean(-1, keepdim=True).sqrt()
-        phase = context.series[..., -1:] / context.series[..., -1:].abs().clamp_min(1e-12)
+        phase = context.series[..., -1:] / context.series[..., -1:].abs().clamp_min(TINY)
         direct = torch.view_as_complex(self.directly(features).unflatten(-1, (self.num_future, 2)).contiguous())
         strong = strong + direct * level * phase
         return self._future(task, context, strong)
@@ -130,7 +131,7 @@ class Head(torch.nn.Module):
         """The whole prediction: ``strong``, shape (batch, BINS, future), where chosen, and the shared spectrum's elsewhere."""
         with torch.no_grad():
             shared = context.spectrum[:, TOKENS:].sum(1)
-            shared = shared / shared.sum(-1, keepdim=True).clamp_min(1e-30)  # no weak bins: nothing is shared
+            shared = shared / shared.sum(-1, keepdim=True).clamp_min(TINY)  # no weak bins: nothing is shared
             power = (context.bins.abs().square().mean(1) - context.noise_power[:, None]).clamp_min(0)
             weak = predict_alike(context.bins.mT, power, shared, context.noise_power, self.num_future, highest_doppler(task))
         future = weak.scatter(1, context.chosen[..., None].expand_as(strong), strong).mT
@@ -179,9 +180,9 @@ def _describe(
 ) -> Tensor:
     """Features of each bin, shape (batch, bins, n): spectrum, own series in phase and scale, strength, place, neighbours."""
     own = snapshots[:, :, 0]
-    level = own.abs().square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
-    phase = own[..., -1:] / own[..., -1:].abs().clamp_min(1e-12)
-    power = spectrum.sum(-1, keepdim=True).clamp_min(1e-12)
+    level = own.abs().square().mean(-1, keepdim=True).sqrt().clamp_min(TINY**0.5)
+    phase = own[..., -1:] / own[..., -1:].abs().clamp_min(TINY)
+    power = spectrum.sum(-1, keepdim=True).clamp_min(TINY)
     relative = torch.linspace(-1, 1, FREQUENCIES, device=spectrum.device)
     noise = noise_power[:, None, None]
     overlap = (snapshots[:, :, 1:].conj() * own[:, :, None]).mean(-1) / level.square()

@@ -26,7 +26,7 @@ from wirelessgym.task import Task
 
 from ..._detection import matched, noise_power_of, points_of, wants_llrs
 from ..._linear import served
-from ._layers import mlp, parts, silent
+from ._layers import LEAST_NOISE, mlp, parts, silent
 
 CHANNELS = 48
 USER_FEATURES = 13
@@ -130,7 +130,8 @@ class Head(torch.nn.Module):
     def encode(self, task: Task, obs: Obs) -> tuple[Tensor, Tensor, Context]:
         """Return a token per user of each received vector, shape (batch * slots, users, width), and what EP knows so far."""
         slots = obs["received"].shape[1]
-        noise_power = noise_power_of(obs, "the default detection head").clamp_min(1e-9)
+        noise_power = noise_power_of(obs, "the default detection head")
+        noise_power = torch.maximum(noise_power, LEAST_NOISE * obs["csi"].abs().square().flatten(1).mean(-1))
         points = points_of(task, obs["received"])
         present = served(obs["csi"].mT)
         gram = (obs["csi"].mH @ obs["csi"]) / noise_power[:, None, None]

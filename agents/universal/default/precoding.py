@@ -26,7 +26,7 @@ from wirelessgym.task import Task
 from ..._linear import served, wants_structure
 from ...robust_wmmse import wiener
 from ...wmmse import WMMSE
-from ._layers import mlp, parts, silent, turned
+from ._layers import TINY, mlp, parts, silent, turned
 
 CHANNELS = 48
 BEAM_FEATURES = 8
@@ -34,6 +34,7 @@ USER_FEATURES = 9
 START_ERROR_WEIGHT = 2.0  # as in robust_wmmse
 ITERATIONS = 20
 TRAINING_ITERATIONS = 10  # fewer, for the cost; acting with more only gains
+ROUNDING = 1e-7  # of float32: no signal stands further above its disturbance
 LARGEST_CORRECTION = 3.0  # of a logarithm
 
 
@@ -98,7 +99,7 @@ class Head(torch.nn.Module):
         strongest = beams.gather(-1, beams.abs().argmax(-1, keepdim=True))
         beams = turned(beams, -strongest.angle())
         gains, residual = wiener(beams, error, present)
-        power = beams.abs().square().mean(-1, keepdim=True).clamp_min(1e-12)
+        power = beams.abs().square().mean(-1, keepdim=True).clamp_min(TINY)
         unit = beams / power.sqrt()
         others = (gains * beams).abs().square()
         others = (others.sum(1, keepdim=True) - others) / power
@@ -137,12 +138,12 @@ class Head(torch.nn.Module):
         loading = users * (obs["noise_power"] / obs["tx_power"])[:, None] + users * known.residual[:, None]
         regular = gram + torch.diag_embed(loading.expand_as(power)).to(gram.dtype)
         kept = torch.linalg.solve(regular, gram).diagonal(dim1=-2, dim2=-1).real
-        error = known.error[:, None] / power.clamp_min(1e-12)
+        error = known.error[:, None] / power.clamp_min(TINY)
         columns = [
             torch.log(snr + 1e-3) / 5,
             torch.log(users).expand_as(power),
             torch.log(error + 1e-3) / 3,
-            torch.log(known.residual[:, None] / power.clamp_min(1e-12) + 1e-3) / 3,
+            torch.log(known.residual[:, None] / power.clamp_min(TINY) + 1e-3) / 3,
             overlap.amax(-1),
             overlap.sum(-1) / users,
             kept,
@@ -169,7 +170,7 @@ class Head(torch.nn.Module):
         deviation = known.error.sqrt()[:, None, None]
         shifted = torch.view_as_complex(correction[..., :2].contiguous()) * deviation
         observed = known.beams.abs().square()
-        gains = known.gains + correction[..., 2] * (known.error[:, None, None] / (known.error[:, None, None] + observed + 1e-12))
+        gains = known.gains + correction[..., 2] * (known.error[:, None, None] / (known.error[:, None, None] + observed + TINY))
         estimate = (gains * known.beams + shifted) * known.present[..., None]
         variance = START_ERROR_WEIGHT * known.residual[:, None, None] * bounded(correction[..., 3]).exp()
         estimate = turned(estimate, known.phase)
@@ -219,7 +220,7 @@ def robust_wmmse(
         noise = noise_to_power * w.abs().square().sum((-2, -1))
         total = received.abs().square().sum(-1) + spread[..., 0] + noise[:, None]
         strength = signal.abs().square()
-        disturbance = (total - strength).clamp_min(1e-12)
+        disturbance = torch.maximum(total - strength, ROUNDING * total)
         weights = strength / total / disturbance
         last = turn == iterations - 1
         loading = (noise_to_power * weights.sum(-1)).clamp_min(1e-20)
@@ -229,7 +230,7 @@ def robust_wmmse(
         directions = _directions(estimate, variance, weights, loading, identity)
         w = directions * (signal / disturbance)[..., None]
     power = shares(w.abs().square().sum(-1) * correction[..., 0].exp(), tx_power) * present
-    power = power * (tx_power / power.sum(-1).clamp_min(1e-30))[:, None]
+    power = power * (tx_power / power.sum(-1).clamp_min(TINY))[:, None]
     return unit_rows(directions) * amplitudes(power)[..., None], power, shares(weights, tx_power)
 
 

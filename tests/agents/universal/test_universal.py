@@ -12,6 +12,8 @@ from learned_agents import bfloat16_changes_the_loss_by, equal_actions, learned,
 from noisy_number import NoisyNumber
 from torch import Tensor
 from universal_agents import TASKS, TINY_BACKBONE, episodes, stirred, universal
+from wirelessgym.agents.universal import default
+from wirelessgym.agents.universal.headed import tasks_with_heads
 
 import wirelessgym
 import wirelessgym.train
@@ -184,12 +186,20 @@ def test_a_head_that_does_not_fit_is_refused_each_time_and_not_kept(tmp_path: Pa
         with pytest.raises(CheckpointError, match=f"the checkpoint's weights don't fit: .*{name.split('.', 2)[2]}"):
             acted(again, "detection")
     assert equal_actions(acted(again, "precoding"), acted(agent, "precoding"))
-    # Nor does a refused checkpoint leave anything for tasks that are met later.
-    fresh = universal()
-    fresh.weights(hard("detection")[0])
+
+
+def test_a_refused_checkpoint_leaves_nothing_behind(with_language: LearnedAgent, tmp_path: Path) -> None:
+    tensors = with_language.saved_tensors()
+    name = next(key for key in tensors if key.startswith("heads.detection."))
+    folder = save_weights(tensors | {name: torch.zeros(1, 2, 3)}, read_card(with_language.save(tmp_path)), tmp_path)
+    fresh = universal(**TINY_BACKBONE)
+    for task in ("precoding", "detection"):
+        fresh.weights(hard(task)[0])
+    before = fresh.fingerprint
     with pytest.raises(CheckpointError, match="don't fit"):
         fresh.load(folder)
-    assert equal_actions(acted(fresh, "precoding"), acted(universal(), "precoding"))
+    assert fresh.fingerprint == before
+    assert equal_actions(acted(fresh, "channel_prediction"), acted(universal(**TINY_BACKBONE), "channel_prediction"))
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -263,6 +273,13 @@ def test_the_same_files_are_the_same_backbone_wherever_they_lie(monkeypatch: pyt
         (files, files | {"name": "/there", "layers": 2}, "layers 2, got 1"),
         (files, files | {"sha256": "2e"}, "sha256 '2e', got '1f'"),
         (made, made | {"name": "gpt2-random"}, "name 'gpt2-random', got 'random'"),
+        (files | {"quantisation": "nf4"}, files, None),
+        (
+            files | {"quantisation": "nf4"},
+            files | {"quantisation": "loftq"},
+            "quantisation 'loftq', got 'nf4'; checkpoint=None",
+        ),
+        (files | {"quantisation": "loftq"}, files, "quantisation None, got 'loftq'"),
     ):
         monkeypatch.setattr(agent, "card", lambda mine=mine: {"backbone": mine})
         with pytest.raises(CheckpointError, match=differs) if differs else nullcontext():
@@ -277,7 +294,7 @@ def test_a_single_target_may_stand_alone() -> None:
 
 
 def test_other_adapters_are_refused(folder: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"universal: the checkpoint's weights don't fit: .*lora_A"):
+    with pytest.raises(CheckpointError, match=r"weights don't fit: .*lora_A.*: expected \(3, 576\), got \(8, 576\), and"):
         acted(learned("universal", checkpoint=folder, rank=3), "precoding")
 
 
@@ -358,3 +375,32 @@ def test_no_backbone_can_be_asked_for_with_or_without_quotes(word: str) -> None:
     agent = named_agent(f"universal:checkpoint=none:backbone={word}")
     assert isinstance(agent, LearnedAgent)
     assert agent.options()["backbone"] == "none"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_channels_may_be_as_weak_as_a_path_loss_leaves_them(name: str) -> None:
+    task, _, obs = hard(name)
+    agent = stirred(universal(), task)
+    amplitudes = {"csi": 1e-6, "received": 1e-6, "noise_power": 1e-12, "csi_noise_power": 1e-12}
+    weak = {key: value * amplitudes.get(key, 1.0) for key, value in obs.items()}
+    before, after = agent.act(task, obs), agent.act(task, weak)
+    assert isinstance(before, torch.Tensor) and isinstance(after, torch.Tensor)
+    if name == "channel_prediction":
+        after = after / 1e-6
+    assert (after - before).abs().max() < 1e-2 * before.abs().max()
+
+
+def test_heads_of_another_preset_are_refused(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="has heads of preset 'default', got 'paper'; checkpoint=None gives fresh weights"):
+        acted(learned("universal", checkpoint=folder, preset="paper"), "precoding")
+
+
+def test_a_backbone_may_be_given_as_a_path() -> None:
+    assert universal(backbone=Path("somewhere/llama")).options()["backbone"] == str(Path("somewhere/llama"))
+
+
+def test_one_file_teaches_it_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(default, "__path__", [*default.__path__, str(tmp_path)])
+    (tmp_path / "relaying.py").write_text("class Head: ...")
+    assert tasks_with_heads() == tuple(sorted([*TASKS, "relaying"]))
+    assert universal().tasks == tuple(sorted(TASKS))
