@@ -1,6 +1,7 @@
 """Draw the documents' figures from the records that stand beside this file: ``python records/figures.py``."""
 
 import json
+import math
 import statistics
 from pathlib import Path
 
@@ -60,28 +61,28 @@ def results() -> Figure:
 def convergence(name: str, task: str) -> Figure:
     """Training loss of a study's variants, less that of its first, on the same fresh episodes; bands: lowest and highest seed."""
     runs = json.loads((ROOT / f"records/studies/{name}.runs.json").read_text(encoding="utf-8"))
-    losses: dict[str, list[list[float]]] = {}
+    losses: dict[str, dict[str, list[float]]] = {}
     for label, run in runs.items():
+        variant, _, seed = label.rpartition("-")
         if task in run["loss"]:
-            losses.setdefault(label.rpartition("-")[0], []).append(run["loss"][task])
+            losses.setdefault(variant, {})[seed] = [math.nan if loss is None else loss for loss in run["loss"][task]]
     steps = next(iter(runs.values()))["steps"]
     figure = Figure(figsize=(11, 4), layout="constrained")
     whole, difference = figure.subplots(1, 2)
-    first, *others = losses
-    for index, variant in enumerate([first, *others]):
-        tenths = len(losses[variant][0])
+    first = next(iter(losses))
+    for index, (variant, curves) in enumerate(losses.items()):
+        tenths = len(next(iter(curves.values())))
         places = [(tenth + 0.5) * steps / tenths for tenth in range(tenths)]
-        style = {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)], "label": variant}
-        whole.plot(places, [-statistics.mean(tenth) for tenth in zip(*losses[variant], strict=True)], **style)
-        pairs = [
-            [theirs - ours for ours, theirs in zip(own, base, strict=True)]
-            for own, base in zip(losses[variant], losses[first], strict=True)
+        colour, dashes = COLOURS[index % len(COLOURS)], LINES[index % len(LINES)]
+        gains = [
+            [before - loss for before, loss in zip(losses[first][s], curves[s], strict=True)]
+            for s in curves
+            if s in losses[first]
         ]
-        tenth = list(zip(*pairs, strict=True))
-        difference.plot(places, list(map(statistics.mean, tenth)), **style)
-        difference.fill_between(
-            places, list(map(min, tenth)), list(map(max, tenth)), color=COLOURS[index % len(COLOURS)], alpha=0.12, linewidth=0
-        )
+        for axes, lines in ((whole, [[-loss for loss in curve] for curve in curves.values()]), (difference, gains)):
+            tenth = list(zip(*lines, strict=True))
+            axes.plot(places, list(map(statistics.mean, tenth)), color=colour, linestyle=dashes, label=variant)
+        difference.fill_between(places, list(map(min, tenth)), list(map(max, tenth)), color=colour, alpha=0.12, linewidth=0)
     whole.set_title("sum rate in training (bit/s/Hz), mean of the seeds", loc="left", fontsize=10)
     difference.set_title(f"the same, less {first}'s; bands: all seeds", loc="left", fontsize=10)
     for axes in (whole, difference):

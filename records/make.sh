@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Make every committed record again, or those whose name fits a pattern: bash records/make.sh [PYTHON [PATTERN]].
+# Make the committed records again, or those whose name fits a pattern: bash records/make.sh [PYTHON [PATTERN]]. Those of studies are
+# made by records/study.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export OMP_WAIT_POLICY=passive
@@ -37,15 +38,18 @@ make_record prediction-speed channel_prediction --agents hold,wiener,ar,pvec,pad
 
 # Learned baselines: the small ones as they are shipped, the others trained if they aren't yet, each for three to four minutes of one
 # core. The paper's own heads get 3,000 steps, about 25 minutes.
-train_once() {  # CONFIGURATION STEPS [MORE]
-    [[ -f runs/baselines/$1/last/card.json ]] || "$python" -m wirelessgym train "$1" --out "runs/baselines/$1" --no-progress \
-        --set steps="$2" --set validate_every="$2" "${@:3}"
+train_once() {  # CONFIGURATION STEPS
+    local folder=runs/baselines/$1
+    grep -qs "^    \"steps\": $2," "$folder/last/card.json" && return # finished
+    rm -rf "$folder"
+    "$python" -m wirelessgym train "$1" --out "$folder" --no-progress --set steps="$2" --set validate_every="$2"
 }
 trained() {  # NAME=CHECKPOINT... as agents with these labels
     local each
     for each in "$@"; do printf ',%s:checkpoint="runs/baselines/%s/last":label="%s"' "${each%=*}" "${each#*=}" "${each#*=}"; done
 }
-if [[ universal-prediction-10db == $pattern || universal-detection == $pattern || universal-precoding == $pattern ]]; then
+if [[ universal-prediction-10db == $pattern || universal-detection == $pattern || universal-precoding == $pattern ||
+    universal-precoding-perfect == $pattern ]]; then
     train_once dnn_detector 1700
     train_once lstm 600
     train_once gru 800
@@ -90,5 +94,5 @@ make_record transfer-speed channel_prediction --agents "$predictors" --scenario 
     --reference ar_beamdelay --episodes 64 --set snr_db=10 --set horizon=1
 
 [[ cost == $pattern ]] && "$python" -m wirelessgym bench decision --out records/cost.json
-"$python" records/figures.py
 "$python" records/update_readme.py
+"$python" records/figures.py

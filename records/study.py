@@ -7,10 +7,11 @@ and how its loss fell. Runs lie in ``runs/studies``.
 
 import csv
 import json
+import math
+import os
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from statistics import mean
 from typing import Any
 
 TENTHS = 10
-CPU_TIME = "cpu_time_s"  # of the training process: on shared cores, what wall time isn't
+CPU_TIME = "cpu_time_s"  # of training and drawing: on shared cores, what wall time isn't
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -58,9 +59,9 @@ def train(name: str, part: str = "1/1") -> None:
             continue
         shutil.rmtree(folder, ignore_errors=True)
         print(f"{variant}, seed {seed}", flush=True)
-        begun = time.process_time()
+        begun = _cpu_time_s()
         run(configuration(name, variant, seed), folder, progress=False)
-        (folder / CPU_TIME).write_text(f"{time.process_time() - begun:.0f}\n", encoding="utf-8")
+        (folder / CPU_TIME).write_text(f"{_cpu_time_s() - begun:.0f}\n", encoding="utf-8")
 
 
 def compare(name: str) -> None:
@@ -87,9 +88,19 @@ def compare(name: str) -> None:
 
 
 def _finished(name: str, variant: str, seed: int, folder: Path) -> bool:
+    """Whether a run with just these settings has come to its end."""
+    from wirelessgym.train.config import read_configuration
+
     card = folder / "last/card.json"
-    steps = configuration(name, variant, seed)["steps"]
-    return card.is_file() and json.loads(card.read_text())["training"]["steps"] == steps
+    if not card.is_file():
+        return False
+    training, wanted = json.loads(card.read_text())["training"], read_configuration(configuration(name, variant, seed))
+    return training["configuration"] == wanted.plain() and training["steps"] == wanted.steps
+
+
+def _cpu_time_s() -> float:
+    taken = os.times()
+    return taken.user + taken.system + taken.children_user + taken.children_system
 
 
 def _taken(path: Path) -> dict[str, Any]:
@@ -105,14 +116,15 @@ def _taken(path: Path) -> dict[str, Any]:
     }
 
 
-def _curve(log: Path) -> dict[str, list[float]]:
-    """Mean training loss of each task entry in every tenth of a run."""
+def _curve(log: Path) -> dict[str, list[float | None]]:
+    """Mean training loss of each task entry in every tenth of a run; None where there was none."""
     rows = list(csv.DictReader(log.open(encoding="utf-8")))
     tenths: dict[str, list[list[float]]] = {}
     for row in rows:
         tenth = (int(row["step"]) - 1) * TENTHS // len(rows)
-        tenths.setdefault(row["task"], [[] for _ in range(TENTHS)])[tenth].append(float(row["loss"]))
-    return {task: [round(mean(losses), 4) for losses in each if losses] for task, each in tenths.items()}
+        if math.isfinite(loss := float(row["loss"])):
+            tenths.setdefault(row["task"], [[] for _ in range(TENTHS)])[tenth].append(loss)
+    return {task: [round(mean(losses), 4) if losses else None for losses in each] for task, each in tenths.items()}
 
 
 if __name__ == "__main__":

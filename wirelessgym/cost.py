@@ -53,8 +53,8 @@ class Cost:
     Attributes:
         task: task id.
         agent: agent's name.
-        parameters: trainable ones.
-        weights: all numbers in the weights, frozen ones included.
+        parameters: trainable ones that the task needs; other tasks' heads don't count.
+        weights: all numbers in these weights, frozen ones included.
         memory_mb: by how much the process grew at most, from before the agent was made to its first decision for a batch, MB.
         training_s: wall time that the checkpoint was trained for; None without one.
         latency_ms: batch size to (p50, p95) of the wall time of one call, milliseconds.
@@ -75,12 +75,19 @@ def bench_decision(fast: bool = False, out: Path | None = None) -> list[Cost]:
     Args:
         fast: fewer calls, for a first look.
         out: JSON file for the rows, with versions and hardware.
+
+    Agents whose packages or weights aren't installed are left out, with a note.
     """
     begin = time.monotonic()
     calls = 8 if fast else 40
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as alone:
         made = [alone.submit(_cost, SCENARIO, task, name, calls) for task, names in AGENTS.items() for name in names]
-        costs = [future.result() for future in made]
+        costs = []
+        for future in made:
+            try:
+                costs.append(future.result())
+            except (ImportError, OSError) as error:
+                Console(stderr=True).print(f"left out: {error}", soft_wrap=True)
     _print(costs)
     if out is not None:
         tables = load_scenario(SCENARIO).spec_version
@@ -97,16 +104,16 @@ def _cost(scenario: str, name: str, spec: str, calls: int) -> Cost:
     with one_thread():
         with _growth() as grown:
             agent = named_agent(spec)
-            parameters = agent.num_parameters  # as the card says, heads of other tasks included
             for obs in seen.values():
                 agent.act(settings, obs)
         latency = {batch: _percentiles(lambda obs: agent.act(settings, obs), obs, calls) for batch, obs in seen.items()}
     module = agent.weights(settings) if isinstance(agent, LearnedAgent) else torch.nn.Module()
+    parameters = list(module.parameters())
     return Cost(
         task=name,
         agent=agent.name,
-        parameters=parameters or agent.num_parameters,
-        weights=sum(tensor.numel() for tensor in (*module.parameters(), *module.buffers())),
+        parameters=sum(weight.numel() for weight in parameters if weight.requires_grad),
+        weights=sum(tensor.numel() for tensor in (*parameters, *module.buffers())),
         memory_mb=round(grown(), 1),
         training_s=_training_s(agent),
         latency_ms=latency,
