@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from wirelessgym.capacity import structured_precoder
+from wirelessgym.checkpoint import CheckpointError
 from wirelessgym.fields import Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.task import Task
+
+if TYPE_CHECKING:
+    from pathlib import PurePath
 
 
 @dataclass(eq=False, kw_only=True)
@@ -43,9 +48,33 @@ class Learnable(LearnedAgent):
 
 @dataclass(eq=False, kw_only=True)
 class Limited(Learnable):
-    """With an option that may be None, and isn't by default."""
+    """With an option that may be None, and isn't by default, and a word that may not."""
 
     limit: int | None = 6
+    word: str = "some"
+
+
+@dataclass(eq=False, kw_only=True)
+class Untold(Limited):
+    """With an option whose type only a type checker knows."""
+
+    path: PurePath | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class Based(Learnable):
+    """Adds base numbers that its seed draws and no checkpoint holds."""
+
+    def build(self, task: Task) -> nn.Module:
+        self.base = torch.rand(3)
+        return super().build(task)
+
+    def card(self) -> dict[str, Any]:
+        return {"base": self.base.tolist()}
+
+    def check_card(self, card: Mapping[str, Any]) -> None:
+        if card["base"] != self.card()["base"]:
+            raise CheckpointError("expected other base numbers")
 
 
 @dataclass(eq=False, kw_only=True)

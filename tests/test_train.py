@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learnable import Learnable, Limited, NeverFinite
+from learnable import Based, Learnable, Limited, NeverFinite
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
 from wirelessgym import compare, make_task
 from wirelessgym.channel.randomness import generators
 from wirelessgym.check.findings import watched_random_state
-from wirelessgym.checkpoint import load_weights, tensors_digest
+from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, tensors_digest
 from wirelessgym.cli import app
 from wirelessgym.fields import Field
 from wirelessgym.learned import LearnedAgent
@@ -85,7 +85,7 @@ def test_an_interrupted_run_goes_on_exactly_as_if_it_had_not_been(unbroken: Path
     assert len(rows(tmp_path / "broken" / "log.csv")) == 3
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
-    resumed = run(tmp_path / "broken", resume=True, agent=Stop(dropout=0.1, seed=5))  # its own weights don't count
+    resumed = run(tmp_path / "broken", resume=True, agent=Stop(dropout=0.1))  # its own weights don't count
     assert course(tmp_path / "broken") == course(unbroken)
     whole = Learnable(checkpoint=unbroken / "last")
     whole.weights(make_task("precoding", "rayleigh-32"))
@@ -266,6 +266,34 @@ def test_an_option_that_is_none_is_resumed_as_it_was(tmp_path: Path):
     run(tmp_path / "own", agent=Limited(limit=None), steps=2)
     for folder in (tmp_path / "named", tmp_path / "own"):
         assert train(folder / "config.toml", folder, resume=True, progress=False).limit is None
+
+
+def test_an_agent_of_ones_own_is_resumed_with_its_own_seed(tmp_path: Path):
+    mine = run(tmp_path / "own", agent=Based(seed=5), steps=2)
+    resumed = train(tmp_path / "own" / "config.toml", tmp_path / "own", resume=True, progress=False)
+    assert resumed.seed == 5 and resumed.card() == mine.card()
+
+
+def test_a_run_does_not_go_on_with_other_base_weights(tmp_path: Path):
+    run(tmp_path / "own", agent=Based(seed=5), steps=2)
+    written = tmp_path / "own" / "config.toml"
+    written.write_text(written.read_text().replace("seed = 5\n", ""))
+    with pytest.raises(CheckpointError, match="expected other base numbers"):
+        train(written, tmp_path / "own", resume=True, progress=False)
+
+
+def test_the_card_of_a_run_from_a_checkpoint_keeps_what_was_before_also_after_a_break(tmp_path: Path):
+    first = Stop()
+    first.weights(make_task("precoding", "rayleigh-32"))
+    checkpoint = first.save(tmp_path / "first", {"tasks": ["detection"], "training": {"steps": 2}})
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "next", agent=Stop(checkpoint=checkpoint))
+    cards = [read_card(tmp_path / "next" / "last")]
+    run(tmp_path / "next", resume=True, agent=Stop())  # as the configuration in the folder says it
+    cards.append(read_card(tmp_path / "next" / "last"))
+    assert [card["training"]["steps"] for card in cards] == [3, 6]
+    assert all(card["tasks"] == ["detection", "precoding"] for card in cards)
+    assert all(card["training"]["before"] == {"steps": 2} for card in cards)
 
 
 def test_updates_that_are_not_finite_are_skipped_and_end_the_run_after_twenty(tmp_path: Path):

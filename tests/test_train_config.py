@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+from learnable import Learnable
 
 from wirelessgym import compare
 from wirelessgym.learned import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
@@ -114,12 +115,24 @@ def test_none_means_none_where_that_is_the_default_only():
     assert scenario.csi_snr_db is None and scenario.normalisation == "none"
 
 
-@pytest.mark.parametrize("given", [{"layers": None}, {"layers": "none"}])
+@pytest.mark.parametrize("given", [{"limit": None}, {"limit": "none"}])
 def test_an_option_of_the_agent_is_none_where_its_type_has_it_only(given, tmp_path: Path):
-    written = config("agent_options.backbone=none", agent="universal", agent_options=given)
+    written = config("agent_options.word=none", agent="learnable:Limited", agent_options=given)
     (tmp_path / "run.toml").write_text(to_toml(written.plain()))
     agent = configured_agent(read_configuration(tmp_path / "run.toml"))
-    assert (agent.layers, agent.backbone) == (None, "none")
+    assert (agent.limit, agent.word) == (None, "none")
+
+
+def test_no_option_is_none_where_types_are_known_to_type_checkers_only():
+    agent = configured_agent(config("agent_options.word=none", agent="learnable:Untold"))
+    assert (agent.word, agent.path) == ("none", None)
+
+
+@pytest.mark.parametrize(("options", "seed"), [({"seed": 7}, 7), ({}, 0)])
+def test_a_checkpoint_brings_its_own_seed_unless_the_options_have_one(options, seed, tmp_path: Path):
+    checkpoint = {"checkpoint": str(Learnable().save(tmp_path))}
+    assert configured_agent(config(agent="learnable:Learnable", seed=3, agent_options=checkpoint | options)).seed == seed
+    assert configured_agent(config(agent="learnable:Learnable", seed=3)).seed == 3
 
 
 def test_an_option_that_does_not_exist_is_refused_whatever_its_value():

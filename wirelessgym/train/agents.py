@@ -16,6 +16,8 @@ from wirelessgym.train.config import NONE, Configuration
 def configured_agent(config: Configuration) -> LearnedAgent:
     """Make the agent, with fresh weights of the configuration's seed unless its options have another, or a checkpoint.
 
+    A checkpoint brings its own seed, which base weights may need that it doesn't hold.
+
     Raises:
         UnknownIdError: for an unknown id.
         ImportError: for a module or a name in it that isn't there.
@@ -24,13 +26,23 @@ def configured_agent(config: Configuration) -> LearnedAgent:
     options = config.agent_options
     if words := {key for key, value in options.items() if value == NONE}:
         # Which of them stand for None, only the agent's class knows.
-        types = get_type_hints(type(_made(config, {key: value for key, value in options.items() if key not in words})))
+        types = _types(type(_made(config, {key: value for key, value in options.items() if key not in words})))
         options = options | {key: None for key in words if NoneType in get_args(types.get(key))}
     return _made(config, options)
 
 
+def _types(agent: type[LearnedAgent]) -> dict[str, Any]:
+    """Types of an agent's options; none where they have names that were imported for type checkers only."""
+    try:
+        return get_type_hints(agent)
+    except NameError:
+        return {}
+
+
 def _made(config: Configuration, given: dict[str, Any]) -> LearnedAgent:
-    options = {"seed": config.seed, "checkpoint": None, **given}
+    options = {"checkpoint": None, **given}
+    if options["checkpoint"] is None:
+        options = {"seed": config.seed, **options}
     module_name, colon, attribute = config.agent.partition(":")
     if not colon:
         agent = _from_registry(config.agent, options, given)

@@ -18,7 +18,10 @@ from wirelessgym.train.schedule import uses
 def training_card(
     config: Configuration, tasks: Mapping[str, Task], agent: LearnedAgent, done: Done, device: torch.device
 ) -> dict[str, Any]:
-    """Return what the trainer adds to an agent's card. Of the machine it names the hardware only."""
+    """Return what the trainer adds to an agent's card. Of the machine it names the hardware only.
+
+    A run that began from a checkpoint keeps its tasks, and its training as ``before``.
+    """
     counts = dict(zip(tasks, uses(config, done.step), strict=True))
     tables = "+".join(sorted({task.scenario.spec_version for task in tasks.values()}))
     origin = provenance(tables, round(done.seconds, 3)).model_dump(mode="json")
@@ -26,7 +29,7 @@ def training_card(
     if device.type == "cuda":
         origin["hardware"] |= {"gpu": torch.cuda.get_device_name(device)}
     return {
-        "tasks": list(dict.fromkeys(task.id for task in tasks.values())),
+        "tasks": list(dict.fromkeys([*done.inherited.get("tasks", ()), *(task.id for task in tasks.values())])),
         "training": {
             "steps": done.step,
             "episodes": {label: counts[label] * entry.batch for label, entry in zip(tasks, config.tasks, strict=True)},
@@ -42,5 +45,6 @@ def training_card(
                 for label, value in done.validation.items()
             },
             "configuration": config.plain(),
+            **({"before": done.inherited["training"]} if "training" in done.inherited else {}),
         },
     }

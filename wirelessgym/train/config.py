@@ -81,7 +81,8 @@ class Configuration(_Strict):
     Attributes:
         agent: registry id or ``module:name`` of a `LearnedAgent`.
         seed: of fresh weights, and of training and validation episodes (added to FIRST_TRAINING_SEED and FIRST_VALIDATION_SEED
-            of `wirelessgym.learned`).
+            of `wirelessgym.learned`). Going on from a checkpoint wants another seed than its training had: the same one draws
+            the same episodes again.
         steps: number of updates.
         validate_every: steps between validations; there is one before the first step and one after the last, too.
         checkpoint_every: steps between checkpoints; there is one after the last, too.

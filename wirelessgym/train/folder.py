@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wirelessgym.checkpoint import read_card
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.train.config import Configuration, ConfigurationError, first_difference, read_configuration
 from wirelessgym.train.toml import to_toml
@@ -38,6 +39,7 @@ class Done:
         validation: headline metrics of the latest validation, by label of the task entry.
         first_validation: of the one before the first step, or the first one at which a metric is finite.
         best_gain: of the best validation so far, see `wirelessgym.train.validation.mean_gain`.
+        inherited: ``tasks`` and ``training`` in the card of the checkpoint that the run began from; nothing for fresh weights.
     """
 
     step: int = 0
@@ -47,6 +49,7 @@ class Done:
     validation: dict[str, float] = field(default_factory=dict)
     first_validation: dict[str, float] = field(default_factory=dict)
     best_gain: float | None = None
+    inherited: dict[str, Any] = field(default_factory=dict)
 
 
 def check_folder(folder: Path, config: Configuration, resume: bool) -> None:
@@ -108,9 +111,15 @@ def save_state(
 
 
 def load_state(folder: Path, agent: LearnedAgent, parameters: Sequence[Tensor], optimiser: torch.optim.Optimizer) -> Done:
-    """Put everything back where `save_state` found it; a run that was cut off before its first checkpoint begins anew."""
+    """Put everything back where `save_state` found it; a run that was cut off before its first checkpoint begins anew.
+
+    Raises:
+        CheckpointError: for an agent whose `check_card` refuses the run's checkpoint, as for other base weights.
+    """
     if not (folder / RESUME).is_file():
-        return Done()
+        card = {} if agent.checkpoint is None else read_card(agent.checkpoint_folder())
+        return Done(inherited={key: card[key] for key in ("tasks", "training") if key in card})
+    agent.check_card(read_card(folder / LAST))
     state = torch.load(folder / RESUME, map_location="cpu", weights_only=True)
     agent.load_tensors(state["tensors"])
     with torch.no_grad():

@@ -64,6 +64,7 @@ def train(
     Raises:
         UnknownIdError: for an unknown configuration, agent, task or scenario.
         ConfigurationError: for a wrong key or value, or a run in ``out`` with another configuration.
+        CheckpointError: for a checkpoint, or a run to go on with, of other base weights than the agent's.
         ScenarioError: for a task's override that doesn't exist or is out of range.
         TypeError: for an agent that isn't a `LearnedAgent`, or a wrong option of it.
         ValueError: for an agent that doesn't do a task, or whose loss has no gradient.
@@ -77,7 +78,7 @@ def train(
     name = None if agent is None else f"{type(agent).__module__}:{type(agent).__qualname__}"
     configuration = read_configuration(config, overrides, name)
     if agent is not None:
-        configuration = configuration.model_copy(update={"agent_options": spelled(agent.options())})
+        configuration = configuration.model_copy(update={"agent_options": spelled({**agent.options(), "seed": agent.seed})})
     check_folder(folder, configuration, resume)
     tasks = {label: entry.make() for label, entry in zip(configuration.labels, configuration.tasks, strict=True)}
     agent = agent or configured_agent(configuration)
