@@ -13,7 +13,7 @@ from wirelessgym.record import Record, read_records
 from wirelessgym.report import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"(<!-- (?P<kind>table|study|cost): (?P<name>[\w/.-]+) -->\n)(.*?)(<!-- end of \w+ -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (?P<kind>table|metric|study|cost): (?P<name>[\w/.:-]+) -->\n)(.*?)(<!-- end of \w+ -->)", re.DOTALL)
 
 # Headline of each task in a study's table: how it reads, and what one point's mean becomes before points are averaged.
 HEADLINES: dict[str, tuple[str, str, Callable[[float], float]]] = {
@@ -31,13 +31,24 @@ ACCURACY = {
 
 
 def with_tables(text: str) -> str:
-    """Return the text with each ``<!-- table: FOLDER -->`` and ``<!-- study: NAME -->`` block made anew."""
+    """Return the text with each ``<!-- KIND: NAME -->`` block made anew; kinds are those of ``MAKERS``."""
 
     def table(match: re.Match[str]) -> str:
         made = MAKERS[match["kind"]](match["name"])
         return f"{match[1]}\n{made}\n\n{match[5]}"
 
     return BLOCK.sub(table, text)
+
+
+def metric_table(name: str) -> str:
+    """Return a folder's tables with another metric than the headline: ``FOLDER:METRIC``."""
+    folder, _, metric = name.rpartition(":")
+    records = [
+        record.model_copy(update={"headline": metric, "higher_is_better": record.metrics[metric].higher_is_better})
+        for record in read_records(ROOT / folder)
+        if metric in record.metrics
+    ]
+    return markdown_table(records)
 
 
 def cost_table(name: str) -> str:
@@ -123,6 +134,7 @@ def _by_agent(records: list[Record], task: str) -> dict[str, float]:
 
 MAKERS: dict[str, Callable[[str], str]] = {
     "table": lambda folder: markdown_table(read_records(ROOT / folder)),
+    "metric": metric_table,
     "study": study_table,
     "cost": cost_table,
 }
