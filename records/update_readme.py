@@ -64,7 +64,7 @@ def cost_table(name: str) -> str:
         training = "–" if cost["training_s"] is None else f"{cost['training_s'] / 60:.1f}"
         cells = [cost["task"], cost["agent"], "–" if score is None else _number(score), f"{cost['weights']:,}"]
         cells += [f"{cost['parameters']:,}", f"{cost['memory_mb']:.0f}", training]
-        lines.append(" | ".join(cells + [f"{p50:.3g} ({p95:.3g})" for p50, p95 in cost["latency_ms"].values()]))
+        lines.append(" | ".join(cells + [f"{_ms(p50)} ({_ms(p95)})" for p50, p95 in cost["latency_ms"].values()]))
     headlines = "; ".join(f"{HEADLINES[task][1]} in {folder}" for task, folder in ACCURACY.items())
     return (
         "\n".join(f"| {line} |" for line in lines) + f"\n\nAccuracy: {headlines}, averaged over its points. Latency: p50 (p95)."
@@ -113,6 +113,10 @@ def _mean_and_difference(values: dict[str, float], variant: str, first: str, lab
     quantile = float(student.ppf(0.975, len(differences) - 1))
     half = quantile * statistics.stdev(differences) / math.sqrt(len(differences))
     return mean, f"{text} ± {half:.{digits}f}"
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _number(value: float) -> str:

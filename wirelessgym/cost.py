@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -158,13 +159,20 @@ def _percentiles(act: Callable[[Obs], object], obs: Obs, calls: int) -> tuple[fl
 
 
 def _print(costs: Sequence[Cost]) -> None:
-    table = Table(title=f"One decision, {SCENARIO}, one thread: p50 (p95), ms", title_justify="left")
-    columns = ("task", "agent", "weights", "trainable", "memory MB", "training min", *(f"batch {batch}" for batch in BATCHES))
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("task", "agent") else "right")
-    for cost in costs:
-        training = "–" if cost.training_s is None else f"{cost.training_s / 60:.1f}"
-        cells = [f"{cost.weights:,}", f"{cost.parameters:,}", f"{cost.memory_mb:.0f}", training]
-        cells += [f"{p50:.3g} ({p95:.3g})" for p50, p95 in cost.latency_ms.values()]
-        table.add_row(cost.task, cost.agent, *cells)
-    Console().print(table)
+    console = Console()
+    console.print(f"One decision, {SCENARIO}, one thread: weights in millions, memory in MB, training in minutes, latency in ms.")
+    for task in dict.fromkeys(cost.task for cost in costs):
+        table = Table(title=task, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("agent", no_wrap=True)
+        for column in ("weights", "trainable", "memory", "training", *(f"batch {batch}: p50 (p95)" for batch in BATCHES)):
+            table.add_column(column, justify="right", no_wrap=":" not in column)
+        for cost in (cost for cost in costs if cost.task == task):
+            training = "–" if cost.training_s is None else f"{cost.training_s / 60:.1f}"
+            cells = [f"{cost.weights / 1e6:.3g}", f"{cost.parameters / 1e6:.3g}", f"{cost.memory_mb:.0f}", training]
+            cells += [f"{_ms(p50)} ({_ms(p95)})" for p50, p95 in cost.latency_ms.values()]
+            table.add_row(cost.agent, *cells)
+        console.print(table)
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
