@@ -80,3 +80,8 @@ def test_a_missing_key_is_named(tmp_path):
     path.write_text('model = "uma"\nsource = "me"\ncarrier_frequency_hz = 2e9\nnum_users = 2\n')
     with pytest.raises(ScenarioError, match="scenario mine: missing key 'panel'"):
         Scenario.from_file(path)
+
+
+def test_no_normalisation_can_be_asked_for_with_or_without_quotes():
+    scenario = load_scenario("uma-nlos-16")
+    assert scenario.with_overrides({"normalisation": None}) == scenario.with_overrides({"normalisation": "none"})

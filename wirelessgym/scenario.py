@@ -26,6 +26,10 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _none_in_words(value: Any) -> Any:
+    return "none" if value is None else value  # what --set normalisation=none means
+
+
 def _span(low: float, high: float, kind: Any) -> Any:
     """A number or a (low, high) range, both within [low, high]."""
     number = Annotated[kind, Field(ge=low, le=high)]
@@ -122,7 +126,7 @@ class Scenario(_Strict):
     speed_kmh: _span(0, 1000, float)  # type: ignore[valid-type]
     path_loss: bool = False
     shadowing: bool = False
-    normalisation: Literal["user", "sample", "none"] = "user"
+    normalisation: Annotated[Literal["user", "sample", "none"], BeforeValidator(_none_in_words)] = "user"
     tx_power_dbw: float = Field(default=0.0, ge=-100, le=100)
     snr_db: _span(-50, 100, float) = 10.0  # type: ignore[valid-type]
     noise_power_dbw: float | None = Field(default=None, ge=-300, le=100)
