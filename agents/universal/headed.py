@@ -156,7 +156,8 @@ class HeadedAgent(LearnedAgent):
     def _think(self, task: Task, obs: Obs) -> tuple[Action, Any]:
         model = self._model(task)
         head: Any = model.heads[task.id]
-        seen = {key: value.to(self._device(model)) for key, value in obs.items()}
+        device = self._device(model)
+        seen = {key: value.to(device) for key, value in obs.items()}
         with self._precision(model, head):
             tokens, mask, context = head.encode(task, seen)
         hidden = model(self.words(task), tokens, head.ordered, mask)
