@@ -20,8 +20,7 @@ def receive(
     Args:
         code: of the block.
         bits: sent, shape (batch, code.num_bits), bool.
-        sinr: on each resource element, linear, shape (batch, elements) with as many elements as symbols, or a number of subcarriers
-            that symbols are laid on one after another, again and again.
+        sinr: on each subcarrier, linear, shape (batch, subcarriers); symbols are laid on them one after another, again and again.
         noise: unit-variance complex Gaussian, shape (batch, symbols), complex64.
         soft: buffer from earlier transmissions, shape (batch, code.buffer_size), float32; zeros for a new block.
         number: how many transmissions came before, 0 to 3.

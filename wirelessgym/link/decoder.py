@@ -1,7 +1,7 @@
 """A layered decoder for quasi-cyclic LDPC codes: offset min-sum, rows of the base graph one after another.
 
-The checks of one row of the base graph share no bit, so they are one batch of small operations. A block is done as soon as all its
-checks hold, and leaves the batch. Only comparisons, additions and sign flips are made, so a block's bits don't depend on the
+The checks of one row of the base graph share no bit, so they are one batch of small operations. A block is done as soon as all
+its checks hold, and leaves the batch. Only comparisons, additions and sign flips are made, so a block's bits don't depend on the
 blocks beside it.
 
 Source: Chen, Dholakia, Eleftheriou, Fossorier, Hu, "Reduced-complexity decoding of LDPC codes", IEEE Trans. Commun. 53(8), 2005
