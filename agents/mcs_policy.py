@@ -61,6 +61,10 @@ class MCSPolicy(LearnedAgent):
         first = nn.Linear(self.window * FEATURES, self.hidden)
         return nn.Sequential(first, nn.GELU(), nn.Linear(self.hidden, self.hidden), nn.GELU(), last)
 
+    def forward(self, task: TaskSpec, obs: Obs) -> Tensor:
+        """Return the likeliest MCS, shape (batch,), int64."""
+        return self.policy(task, obs).argmax(-1) + LOWEST_MCS
+
     def policy(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return logits of MCS 3 to 28, shape (batch, 26); a retransmission has no choice.
 
