@@ -10,6 +10,8 @@ Source: Chen, Dholakia, Eleftheriou, Fossorier, Hu, "Reduced-complexity decoding
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -22,21 +24,21 @@ _FAR = 1e9
 
 
 class LayeredDecoder:
-    """Decodes words of the first ``num_columns`` columns of a base graph.
+    """Decodes words of a base graph's first columns.
 
     Args:
         graph: base graph with its lifting size.
-        num_columns: columns to use; parity bits further on, and their rows, are left out.
+        rows: which rows to use. A row below the core has a parity bit of its own; while that isn't sent, the row says nothing.
     """
 
-    def __init__(self, graph: BaseGraph, num_columns: int) -> None:
-        self.num_columns = num_columns
+    def __init__(self, graph: BaseGraph, rows: Sequence[int]) -> None:
+        self.num_columns = graph.systematic_columns + rows[-1] + 1
         self.lifting = graph.lifting
         offsets = torch.arange(graph.lifting)
         # For every row of the base graph: where the bits of its checks lie, shape (degree * lifting,).
         self.layers = [
             torch.cat([column * graph.lifting + (offsets + shift) % graph.lifting for column, shift in graph.blocks(row)])
-            for row in range(num_columns - graph.systematic_columns)
+            for row in rows
         ]
 
     @property

@@ -110,7 +110,7 @@ class Code:
             don't depend on one another.
         """
         size, first = self.graph.lifting, self.num_bits - _PUNCTURED_COLUMNS * self.graph.lifting
-        decoder = self._decoders[min(number, 1)]
+        decoder = self._decoders[number]
         ratios = soft.new_zeros(decoder.num_columns * size, len(soft))
         ratios[_PUNCTURED_COLUMNS * size : self.num_bits] = soft[:, :first].mT
         ratios[self.num_bits : self.num_bits + self.num_filler] = -KNOWN
@@ -134,12 +134,16 @@ class Code:
         return start if start < fillers_begin else max(fillers_begin, start - self.num_filler)
 
     @cached_property
-    def _decoders(self) -> tuple[LayeredDecoder, LayeredDecoder]:
-        """For the first transmission, whose last parity bits weren't sent and needn't be found, and for the following ones."""
-        known = -(-(self.num_coded + self.num_filler) // self.graph.lifting) + _PUNCTURED_COLUMNS
-        fewest = self.graph.systematic_columns + CORE_ROWS
-        columns = min(max(known, fewest), self.graph.num_columns)
-        return LayeredDecoder(self.graph, columns), LayeredDecoder(self.graph, self.graph.num_columns)
+    def _decoders(self) -> list[LayeredDecoder]:
+        """One for each number of transmissions, with the rows whose parity bits were sent by then."""
+        first = self.num_bits - _PUNCTURED_COLUMNS * self.graph.lifting
+        sent = torch.zeros(self.graph.num_rows, dtype=torch.bool)
+        sent[:CORE_ROWS] = True
+        decoders = []
+        for selected in self._selected:
+            sent[(selected[selected >= first] - first) // self.graph.lifting] = True
+            decoders.append(LayeredDecoder(self.graph, sent.nonzero()[:, 0].tolist()))
+        return decoders
 
 
 KNOWN = 200.0  # log-likelihood ratio of a bit that is known
