@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,11 @@ def _jobs() -> Iterator[tuple[Scheme, int]]:
             yield scheme, 1
 
 
+def _written(table: dict[str, Any]) -> str:
+    """JSON with lists of numbers on one line."""
+    return re.sub(r"\[\s+([^\[\]]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", json.dumps(table, indent=1)) + "\n"
+
+
 def main() -> None:
     """Fit what is missing in the table."""
     parser = argparse.ArgumentParser(description="Fit the block error rates of the link abstraction to simulations.")
@@ -113,7 +119,7 @@ def main() -> None:
         begin = time.process_time()
         table[name] = fit_scheme(scheme, arguments.resource_elements, transmissions, arguments.blocks, arguments.seed)
         print(f"{name:14s} {table[name]} {time.process_time() - begin:.0f} s", flush=True)
-        arguments.out.write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+        arguments.out.write_text(_written(done), encoding="utf-8")
 
 
 if __name__ == "__main__":
