@@ -5,9 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wirelessgym.link.abstraction import CQI_TARGET, Curves, cqi_curves
-from wirelessgym.link.mcs import LOWEST_MCS
+from wirelessgym.fields import Obs
+from wirelessgym.link.abstraction import CQI_TARGET, Curves, cqi_curves, curves
+from wirelessgym.link.mcs import HIGHEST_MCS, LOWEST_MCS
 
+NUM_MCS = HIGHEST_MCS - LOWEST_MCS + 1
+START_SPREAD = 1.5  # in MCS, of a policy before training about the choice of the inner loop
+NEVER = -1e4  # a logit of what isn't chosen
 OUT_OF_RANGE_DB = 3.0  # how far below CQI 1 a report of 0 is taken to lie
 
 
@@ -28,6 +32,23 @@ def highest_mcs(curves: Curves, sinr_db: Tensor, target: float) -> Tensor:
     allowed = curves.threshold_db(target).to(sinr_db.device) <= sinr_db[:, None]
     index = torch.arange(allowed.shape[1], device=sinr_db.device)
     return (allowed * index).amax(1) + LOWEST_MCS
+
+
+def policy_logits(correction: Tensor, obs: Obs, resource_elements: int) -> Tensor:
+    """Logits of a policy that starts about the choice of the inner loop, shape (batch, MCS).
+
+    A retransmission keeps its MCS whatever is chosen, so there the policy has no choice: nothing is learned from it.
+
+    Args:
+        correction: what was learned, added to the start's logits, shape (batch, MCS).
+        obs: the observation.
+        resource_elements: of a slot.
+    """
+    start = highest_mcs(curves(resource_elements), reported_sinr_db(obs["cqi"], resource_elements), CQI_TARGET)
+    mcs = torch.arange(LOWEST_MCS, HIGHEST_MCS + 1, device=start.device)
+    logits = correction - ((mcs - start[:, None]) / START_SPREAD).square() / 2
+    kept = mcs == obs["last_mcs"][:, None]
+    return torch.where((obs["transmissions"] > 0)[:, None], torch.where(kept, 0.0, NEVER), logits)
 
 
 def refuse_bad_target(target: float) -> None:

@@ -11,20 +11,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from wirelessgym.fields import Obs
 from wirelessgym.learned import LearnedAgent
-from wirelessgym.link.abstraction import curves
-from wirelessgym.link.mcs import HIGHEST_MCS, LOWEST_MCS
+from wirelessgym.link.mcs import LOWEST_MCS
 from wirelessgym.spec import TaskSpec
 
-from ._link import highest_mcs, reported_sinr_db
+from ._link import NUM_MCS, policy_logits
 
-NUM_MCS = HIGHEST_MCS - LOWEST_MCS + 1
 FEATURES = 6  # of one slot
-START_SPREAD = 1.5  # in MCS, of the policy before training about that of `illa`
-NEVER = -1e4  # a logit of what isn't chosen
 
 
 @dataclass(eq=False, kw_only=True)
@@ -74,12 +69,7 @@ class MCSPolicy(LearnedAgent):
         if len(obs["cqi"]) != len(self._seen):
             raise ValueError(f"{self.name}: expected {len(self._seen)} rows, as reset() was told, got {len(obs['cqi'])}")
         self._seen = torch.cat([self._seen[:, 1:].to(obs["cqi"].device), _features(obs)[:, None]], 1)
-        size: int = task.resource_elements
-        start = highest_mcs(curves(size), reported_sinr_db(obs["cqi"], size), 0.1)
-        mcs = torch.arange(LOWEST_MCS, HIGHEST_MCS + 1, device=start.device)
-        logits = self.weights(task)(self._seen.flatten(1)) - ((mcs - start[:, None]) / START_SPREAD).square() / 2
-        kept = one_hot((obs["last_mcs"] - LOWEST_MCS).clamp_min(0), NUM_MCS).bool()
-        return torch.where((obs["transmissions"] > 0)[:, None], torch.where(kept, 0.0, NEVER), logits)
+        return policy_logits(self.weights(task)(self._seen.flatten(1)), obs, task.resource_elements)
 
 
 def _features(obs: Obs) -> Tensor:
