@@ -64,6 +64,18 @@ def fit_probit(sinr_db: Array, lost: Array, blocks: Array) -> tuple[float, float
     return float(found[0]), math.exp(float(found[1]))
 
 
+def even_odds(code: Code, guess_db: float, transmissions: int, generator: torch.Generator) -> float:
+    """SINR in dB, to some 0.1 dB, at which half of the blocks are lost; may lie anywhere, but is found sooner near the guess."""
+    centre = guess_db
+    while True:
+        moves = []
+        for bisection in range(_BISECTIONS):
+            moves.append(1 if simulate(code, centre, transmissions, 32, generator) > 16 else -1)
+            centre += moves[-1] * _FIRST_STEP_DB * 0.55**bisection
+        if abs(sum(moves)) < _BISECTIONS:  # otherwise it lies further on
+            return centre
+
+
 def fit_scheme(scheme: Scheme, resource_elements: int, transmissions: int, blocks: int, seed: int) -> dict[str, list[float]]:
     """Return mu and sigma of a scheme for 1 to ``transmissions`` transmissions, dB."""
     code = code_for(scheme, resource_elements)
@@ -72,10 +84,7 @@ def fit_scheme(scheme: Scheme, resource_elements: int, transmissions: int, block
     guess = 10 * math.log10(2**scheme.spectral_efficiency - 1) + 1.2
     for count in range(1, transmissions + 1):
         generator = torch.Generator().manual_seed(seed * 100_000 + scheme.rate_1024 * 80 + scheme.bits_per_symbol * 10 + count)
-        centre, step = guess, _FIRST_STEP_DB
-        for _ in range(_BISECTIONS):
-            centre += step if simulate(code, centre, count, 32, generator) > 16 else -step
-            step *= 0.55
+        centre = even_odds(code, guess, count, generator)
         points = centre + _EXPECTED_SIGMA_DB * np.array(_SPREAD)
         lost = np.array([simulate(code, float(point), count, blocks, generator) for point in points], np.float64)
         mu, sigma = fit_probit(points, lost, np.full(len(points), blocks, np.float64))
