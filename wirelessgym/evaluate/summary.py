@@ -230,7 +230,7 @@ def _shared(plan: Plan, point: Point, seconds: float, ceiling: Estimate | None) 
         "task_options": task_options(task),
         "sweep": point.sweep,
         "command": command(plan, point),
-        "provenance": provenance(scenario.spec_version, seconds),
+        "provenance": provenance([scenario.channel], seconds),
     }
 
 
@@ -268,8 +268,8 @@ def _changes(usual: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "")
     found: dict[str, Any] = {}
     for key, value in now.items():
         if isinstance(value, Mapping):
-            found |= _changes(usual[key], value, f"{prefix}{key}.")
-        elif value != usual[key]:
+            found |= _changes(usual.get(key) or {}, value, f"{prefix}{key}.")
+        elif key not in usual or value != usual[key]:
             found[prefix + key] = value
     return found
 

@@ -10,10 +10,9 @@ from itertools import pairwise
 from wirelessgym.record import Record
 from wirelessgym.registry import UnknownIdError, task_class
 from wirelessgym.report.tables import ABSENT, Section, best_agent, interval, number, p_value, unit_label
+from wirelessgym.scenario import channel_label
 
 SIGNIFICANCE = 0.05
-SYSTEM_LEVEL = {"uma": "UMa", "umi": "UMi", "rma": "RMa", "inh": "InH"}
-MODEL_NAMES = {**SYSTEM_LEVEL, "rayleigh": "Rayleigh"}
 QUANTITIES = (
     ("snr_db", "SNR", "dB"),
     ("tx_power_dbw", "transmit power", "dBW"),
@@ -118,9 +117,8 @@ def setting(section: Section) -> str:
         settings.pop("tx_power_dbw", None)  # the SNR is relative to it
     if section.axis is not None:
         settings.pop(section.axis, None)
-    panel, model = settings.get("panel"), str(settings.get("model", ""))
-    parts = [MODEL_NAMES.get(model, model.upper())]
-    parts.append(str(settings.get("sight", "")).upper() if model in SYSTEM_LEVEL else "")
+    panel = settings.get("panel")
+    parts = [channel_label(section.first.scenario_settings)]
     parts.append(counted(settings["num_users"], "user") if "num_users" in settings else "")
     parts.append(
         f"{panel['rows']} × {panel['columns']} antennas" if isinstance(panel, dict) and not _swept_panel(section) else ""
@@ -132,6 +130,12 @@ def setting(section: Section) -> str:
     usual = _usual_options(section.task)
     parts += [f"{key} = {value}" for key, value in options.items() if key != section.axis and value != usual.get(key)]
     return ", ".join(part for part in parts if part)
+
+
+def channels(records: Sequence[Record]) -> str:
+    """Where the records' channels come from."""
+    told = (r.provenance.channel or f"3GPP TR 38.901, version {r.provenance.spec_version}" for r in records)
+    return "; ".join(dict.fromkeys(told))
 
 
 def counted(amount: object, noun: str) -> str:
