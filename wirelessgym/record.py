@@ -118,7 +118,6 @@ class Provenance(_Part):
         dirty: whether that tree had changes.
         versions: of Python and the packages that matter.
         spec_version: version of 3GPP TR 38.901's parameter tables; None where the channel uses none.
-        channel: where the channel's statistics come from, in words; empty in records written before they kept it.
         hardware: processor model and number of cores, and the operating system's kind.
         wall_time_s: seconds this agent's episodes took, summed over processes.
     """
@@ -127,7 +126,6 @@ class Provenance(_Part):
     dirty: bool | None
     versions: dict[str, str]
     spec_version: str | None
-    channel: str = ""
     hardware: dict[str, str | int]
     wall_time_s: float
 
@@ -162,6 +160,7 @@ class Record(_Part):
         task_options: every option of the task.
         agent_options: options of the agent.
         sweep: the point of the sweep, None without one.
+        channel: where the channel's statistics come from, in words; empty in records from before it was kept.
         command: command line that makes this record again.
         provenance: code, versions, machine.
     """
@@ -191,6 +190,7 @@ class Record(_Part):
     task_options: dict[str, Any]
     agent_options: dict[str, Any]
     sweep: Sweep | None
+    channel: str = ""
     command: str
     provenance: Provenance
 
@@ -274,7 +274,6 @@ def provenance(channels: Sequence[ChannelSettings], wall_time_s: float) -> Prove
         dirty=dirty,
         versions=versions(),
         spec_version="+".join(tables) or None,
-        channel="; ".join(dict.fromkeys(channel.provenance for channel in channels)),
         hardware=_hardware(),
         wall_time_s=wall_time_s,
     )

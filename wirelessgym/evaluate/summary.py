@@ -17,6 +17,7 @@ from wirelessgym.evaluate.statistics import Array, Estimate, Series, estimate, h
 from wirelessgym.metrics import Metric
 from wirelessgym.record import Gap, Latency, Paired, Record, Sweep, Value, provenance
 from wirelessgym.registry import ids, load_scenario
+from wirelessgym.scenario import in_tables
 from wirelessgym.task import Task
 
 
@@ -230,6 +231,7 @@ def _shared(plan: Plan, point: Point, seconds: float, ceiling: Estimate | None) 
         "task_options": task_options(task),
         "sweep": point.sweep,
         "command": command(plan, point),
+        "channel": scenario.channel.provenance,
         "provenance": provenance([scenario.channel], seconds),
     }
 
@@ -249,7 +251,8 @@ def command(plan: Plan, point: Point) -> str:
         usual = load_scenario(scenario.id).model_dump(mode="json")
         changed |= _changes(usual, scenario.model_dump(mode="json"))
     if point.sweep:
-        changed = {key: value for key, value in changed.items() if key != point.sweep.axis}
+        swept = in_tables({point.sweep.axis: point.sweep.value})
+        changed = {key: value for key, value in changed.items() if key not in swept}
     for key, value in changed.items():
         words += ["--set", f"{key}={_toml(value)}"]
     if point.sweep:

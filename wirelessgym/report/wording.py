@@ -10,7 +10,7 @@ from itertools import pairwise
 from wirelessgym.record import Record
 from wirelessgym.registry import UnknownIdError, task_class
 from wirelessgym.report.tables import ABSENT, Section, best_agent, interval, number, p_value, unit_label
-from wirelessgym.scenario import channel_label
+from wirelessgym.scenario import TOP_LEVEL_KEYS, channel_label
 
 SIGNIFICANCE = 0.05
 QUANTITIES = (
@@ -118,7 +118,7 @@ def setting(section: Section) -> str:
     if section.axis is not None:
         settings.pop(section.axis, None)
     panel = settings.get("panel")
-    parts = [channel_label(section.first.scenario_settings)]
+    parts = ["" if _swept_channel(section) else channel_label(settings)]
     parts.append(counted(settings["num_users"], "user") if "num_users" in settings else "")
     parts.append(
         f"{panel['rows']} × {panel['columns']} antennas" if isinstance(panel, dict) and not _swept_panel(section) else ""
@@ -134,7 +134,7 @@ def setting(section: Section) -> str:
 
 def channels(records: Sequence[Record]) -> str:
     """Where the records' channels come from."""
-    told = (r.provenance.channel or f"3GPP TR 38.901, version {r.provenance.spec_version}" for r in records)
+    told = (r.channel or f"3GPP TR 38.901, version {r.provenance.spec_version}" for r in records)
     return "; ".join(dict.fromkeys(told))
 
 
@@ -145,6 +145,11 @@ def counted(amount: object, noun: str) -> str:
 
 def _swept_panel(section: Section) -> bool:
     return (section.axis or "").startswith("panel")
+
+
+def _swept_channel(section: Section) -> bool:
+    axis = (section.axis or "").partition(".")[0]
+    return axis == "channel" or axis in TOP_LEVEL_KEYS
 
 
 def _usual_options(task: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
 from wirelessgym.scenario.complaints import complaints, refusal
 from wirelessgym.scenario.kinds import ChannelSettings, channel_class, channel_kinds, channel_settings
-from wirelessgym.scenario.overrides import TOP_LEVEL_KEYS, channel_label, laid_over, merged, parse_assignment
+from wirelessgym.scenario.overrides import TOP_LEVEL_KEYS, channel_label, in_tables, laid_over, merged, parse_assignment
 from wirelessgym.scenario.values import SINGLE_ANTENNA, FloatSpan, Panel, ScenarioError, Strict, number_or_range, span
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "channel_class",
     "channel_kinds",
     "channel_label",
+    "in_tables",
     "merged",
     "parse_assignment",
     "refusal",
@@ -121,7 +122,8 @@ class Scenario(Strict):
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except tomllib.TOMLDecodeError as error:
             raise ScenarioError(f"scenario {path.stem}: {path} is not valid TOML: {error}") from error
-        data = laid_over({}, data | {"id": path.stem}, path.stem)  # the channel's keys may stand at the top, as they once did
+        usual = {"user_panel": SINGLE_ANTENNA.model_dump()}  # of which a file or an override may change one key
+        data = laid_over(usual, data | {"id": path.stem}, path.stem)
         return validated(laid_over(data, overrides or {}, path.stem), path.stem)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from wirelessgym.scenario.kinds import channel_class, channel_kinds
+from wirelessgym.scenario.kinds import built_in_kinds, channel_class, channel_kinds
 
 
 def complaints(problems: list[Any], owner: type[BaseModel], data: Mapping[str, Any]) -> list[str]:
@@ -67,7 +67,7 @@ def _hint(keys: list[str], owner: type[BaseModel], data: Mapping[str, Any]) -> s
         candidates = {name: f"channel.{name}" for name in channel_class(channel["kind"]).model_fields} | candidates
     if close := difflib.get_close_matches(last, candidates, n=1):
         return f"did you mean {candidates[close[0]]!r}?"
-    if tables == ["channel"] and (having := [kind for kind in channel_kinds() if last in channel_class(kind).model_fields]):
+    if tables == ["channel"] and (having := [kind for kind in built_in_kinds() if last in channel_class(kind).model_fields]):
         return f"a channel of kind {data['channel']['kind']!r} has none, one of kind {' or '.join(map(repr, having))} has"
     return f"known keys: {', '.join(owner.model_fields)}"
 

@@ -51,7 +51,7 @@ class ChannelSettings(Strict):
 
 def channel_kinds() -> list[str]:
     """Return every kind of channel, built-in ones first; imports none of them."""
-    built_in = _built_in()
+    built_in = built_in_kinds()
     return built_in + sorted(set(_plugins()) - set(built_in))
 
 
@@ -62,7 +62,7 @@ def channel_class(kind: str) -> type[ChannelSettings]:
         LookupError: for an unknown kind; the message suggests the nearest one.
         TypeError: for an entry point that isn't such a class.
     """
-    if kind in _built_in():
+    if kind in built_in_kinds():
         return public_class(importlib.import_module(f"wirelessgym.channel.kinds.{kind}"), ChannelSettings)
     if kind in (plugins := _plugins()):
         loaded = plugins[kind].load()
@@ -100,7 +100,8 @@ def _complaint(said: str) -> PydanticCustomError:
     return PydanticCustomError("channel", "{said}", {"said": said})
 
 
-def _built_in() -> list[str]:
+def built_in_kinds() -> list[str]:
+    """Return the kinds of channel in this package."""
     return sorted(path.stem for path in _FOLDER.glob("*.py") if not path.stem.startswith("_"))
 
 

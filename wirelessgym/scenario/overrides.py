@@ -58,7 +58,7 @@ def laid_over(data: Mapping[str, Any], overrides: Mapping[str, Any], name: str) 
     Raises:
         ScenarioError: for a ``model`` that doesn't exist.
     """
-    wanted = merged({}, _in_tables(overrides, name))
+    wanted = merged({}, in_tables(overrides, name))
     result = merged(data, wanted)
     before, new = data.get("channel"), wanted.get("channel")
     if not isinstance(new, Mapping) or not isinstance(result["channel"].get("kind"), str):
@@ -93,8 +93,12 @@ def _is_default(key: str, value: Any) -> bool:
     return bool(value == _TOP_LEVEL[key])
 
 
-def _in_tables(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Move the channel's keys from the top to ``channel``."""
+def in_tables(settings: Mapping[str, Any], name: str = "") -> dict[str, Any]:
+    """Return settings with the channel's keys moved to its table: ``{"sight": "los"}`` becomes ``{"channel.sight": "los"}``.
+
+    Raises:
+        ScenarioError: for a ``model`` that doesn't exist; it names the scenario.
+    """
     result: dict[str, Any] = {}
     for key, value in settings.items():
         if key == "model":
