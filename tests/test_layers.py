@@ -17,7 +17,7 @@ IMPORT_BY_NAME = {
     "wirelessgym/doctor.py",
     "wirelessgym/registry.py",
     "wirelessgym/scenario/kinds.py",
-    "wirelessgym/evaluate/roster.py",
+    "wirelessgym/agent_spec.py",
     "agents/_sionna.py",
     "agents/universal/headed.py",
     "agents/universal/nf4.py",

@@ -10,6 +10,7 @@ import torch
 
 from wirelessgym import make_task
 from wirelessgym.channel.randomness import generators
+from wirelessgym.fields import put
 from wirelessgym.scenario import ScenarioError
 
 SETTINGS = [
@@ -118,7 +119,7 @@ def test_rows_drawn_with_and_without_a_direct_ray_fit_together():
     state, _ = task.reset(range(8), 3)
     for number in range(8):
         alone, _ = task.reset([number], 3)
-        joined = state.with_rows(torch.tensor([0]), alone)
+        joined = put(state, torch.tensor([0]), alone)
         assert torch.equal(joined.drop.rays.gain[0], state.drop.rays.gain[number])
         assert torch.equal(joined.drop.user_position_m[0], state.drop.user_position_m[number])
 

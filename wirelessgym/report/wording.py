@@ -134,8 +134,12 @@ def setting(section: Section) -> str:
 
 def channels(records: Sequence[Record]) -> str:
     """Where the records' channels come from."""
-    told = (r.channel or f"3GPP TR 38.901, version {r.provenance.spec_version}" for r in records)
-    return "; ".join(dict.fromkeys(told))
+    return "; ".join(dict.fromkeys(map(_channel, records)))
+
+
+def _channel(record: Record) -> str:
+    tables = record.provenance.spec_version  # all that older records say
+    return record.channel or (f"3GPP TR 38.901, version {tables}" if tables else channel_label(record.scenario_settings))
 
 
 def counted(amount: object, noun: str) -> str:
@@ -225,6 +229,8 @@ def notes(records: Sequence[Record]) -> list[str]:
         )
     if any(record.role == "bound" for record in records):
         said.append("The bound is the best value known for these episodes. It uses what no agent sees.")
+    if any(record.role == "genie" for record in records):
+        said.append("A genie sees what no agent sees, the true state. It is a yardstick and no rival.")
     if any(record.role == "floor" for record in records):
         said.append("The floor is what an agent gets that does nothing with its observation.")
     if any(record.latency_s for record in records):

@@ -28,7 +28,7 @@ from wirelessgym.episodes import (
     sample_episodes,
     sample_noise_power,
 )
-from wirelessgym.fields import Action, Field, Obs
+from wirelessgym.fields import Action, Field, Obs, take
 from wirelessgym.images import Image, as_image, new_figure
 from wirelessgym.metrics import Metric, energy, from_decibels, user_rates
 from wirelessgym.task import Task
@@ -141,7 +141,7 @@ class Precoding(Task):
             "power_scale": scale,
         }
 
-    def advance(self, state: PrecodingState) -> tuple[PrecodingState, Obs]:
+    def advance(self, state: PrecodingState, action: Action | None = None) -> tuple[PrecodingState, Obs]:
         """See `Task.advance`: one slot."""
         state = self._measured(replace(state, time_step=state.time_step + 1))
         return state, self._observe(state)
@@ -157,7 +157,7 @@ class Precoding(Task):
 
     def render(self, state: PrecodingState, action: Action | None = None) -> Image:
         """See `Task.render`: the beams' power over azimuth in the horizontal plane, and the users' rates."""
-        first = state.rows(slice(0, 1))
+        first = take(state, slice(0, 1))
         w = torch.zeros_like(first.h)
         if action is not None:
             rows = {k: v[:1] for k, v in action.items()} if isinstance(action, dict) else action[:1]
