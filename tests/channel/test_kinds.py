@@ -2,8 +2,10 @@
 
 import importlib
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,38 +17,11 @@ from wirelessgym.record import provenance
 from wirelessgym.registry import ids, load_scenario
 from wirelessgym.scenario import ScenarioError, channel_class, channel_kinds, channel_label
 
-# All that another package needs: this file, and a line in its metadata that names the class.
-TWO_PATHS = '''
-"""Two paths of equal power, one of them late."""
-
-from typing import Literal
-
-import torch
-from pydantic import Field
-
-from wirelessgym.channel import ChannelKind, Drop, Rays
-
-
-class TwoPaths(ChannelKind):
-    planar = False
-
-    kind: Literal["two_paths"] = "two_paths"
-    excess_delay_s: float = Field(default=1e-6, gt=0, le=1e-5)
-
-    @property
-    def label(self):
-        return "two paths"
-
-    @property
-    def provenance(self):
-        return "a textbook"
-
-    def sample(self, scenario, prepared, num_users, seed, episode):
-        links = (len(seed), num_users)
-        gain = torch.full((*links, scenario.user_panel.num_antennas, scenario.num_antennas, 2, 1), 0.5**0.5).to(torch.complex64)
-        still = torch.zeros(*links, 2, 1)
-        return Drop(Rays(gain, still, still, still.double(), torch.tensor([0.0, self.excess_delay_s]).expand(*links, 2)))
-'''
+ROOT = Path(__file__).parents[2]
+# All that another package needs: the file that CONTRIBUTING shows, and a line in its metadata that names the class.
+(TWO_PATHS,) = re.findall(
+    r"```python\n(.*?class TwoPaths.*?)```", (ROOT / "CONTRIBUTING.md").read_text().partition("kind of channel:")[2], re.DOTALL
+)
 SCENARIO = """version = 1
 description = "Two paths"
 source = "a textbook"
@@ -94,7 +69,7 @@ def test_a_kind_of_another_package_is_overridden_recorded_and_refused_like_any(t
     assert scenario.channel.excess_delay_s == 2e-6
     assert provenance([scenario.channel], 1.0).spec_version is None
     settings = scenario.model_dump(mode="json")
-    assert settings["channel"] == {"kind": "two_paths", "excess_delay_s": 2e-6} and channel_label(settings) == "two paths"
+    assert settings["channel"] == {"kind": "two_paths", "excess_delay_s": 2e-6} and channel_label(settings) == "two_paths"
     with pytest.raises(ScenarioError, match=r"channel\.excess_delay_s: allowed is above 0, up to 1e-05, got 1"):
         load_scenario(two_paths, {"channel.excess_delay_s": 1})
     with pytest.raises(ScenarioError, match=r"no channel is of kind 'two_path'; did you mean 'two_paths'\?"):

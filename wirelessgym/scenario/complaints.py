@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from wirelessgym.scenario.kinds import built_in_kinds, channel_class, channel_kinds
+from wirelessgym.scenario.values import ScenarioError
 
 
 def complaints(problems: list[Any], owner: type[BaseModel], data: Mapping[str, Any]) -> list[str]:
@@ -30,8 +31,8 @@ def _telling(problems: list[Any]) -> list[Any]:
 
 
 def _complaint(problem: Any, scenario: type[BaseModel], data: Mapping[str, Any]) -> str:
-    if problem["type"] == "channel":  # it names its key
-        return str(problem["msg"])
+    if isinstance(raised := problem.get("ctx", {}).get("error"), ScenarioError):  # it names its key
+        return str(raised)
     # Unions add a branch name such as "constrained-int" to the location: keep the real keys only.
     names = [str(part) for part in problem["loc"]]
     keys = [part for part in names if part.isidentifier() and part not in ("int", "float", "tuple")]

@@ -13,10 +13,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic_core import PydanticCustomError
-
 from wirelessgym.plugins import public_class
-from wirelessgym.scenario.values import Strict
+from wirelessgym.scenario.values import ScenarioError, Strict
 
 _FOLDER = Path(__file__).parents[1] / "channel" / "kinds"
 
@@ -79,25 +77,21 @@ def channel_settings(value: Any) -> Any:
     """Read a ``[channel]`` table by its kind; settings pass as they are.
 
     Raises:
-        PydanticCustomError: for what is no table, or has no kind or an unknown one.
+        ScenarioError: for what is no table, or has no kind or an unknown one.
         ValidationError: for a wrong key or value of that kind.
     """
     if isinstance(value, ChannelSettings):
         return value
     known = ", ".join(channel_kinds())
     if not isinstance(value, Mapping):
-        raise _complaint(f"channel: expected a table with a kind ({known}), got {value!r}")
+        raise ScenarioError(f"channel: expected a table with a kind ({known}), got {value!r}")
     if "kind" not in value:
-        raise _complaint(f"missing key 'channel.kind'; known: {known}")
+        raise ScenarioError(f"missing key 'channel.kind'; known: {known}")
     try:
         kind = channel_class(str(value["kind"]))
     except LookupError as error:
-        raise _complaint(str(error)) from None
+        raise ScenarioError(str(error)) from None
     return kind.model_validate(value)
-
-
-def _complaint(said: str) -> PydanticCustomError:
-    return PydanticCustomError("channel", "{said}", {"said": said})
 
 
 def built_in_kinds() -> list[str]:
