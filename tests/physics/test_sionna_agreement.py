@@ -63,7 +63,7 @@ SYSTEM_LEVEL = [
     {"model": "inh", "sight": "mixed", "path_loss": True, "shadowing": True},
     {"model": "uma", "sight": "nlos", **TWO_COLUMNS},
     {"model": "umi", "sight": "mixed", **CROSSED},
-    {"model": "uma", "sight": "los", "panel.polarisation": "dual", "panel.element": "38.901", **CROSSED_PAIR},
+    {"model": "uma", "sight": "los", "panel.columns": 2, "panel.polarisation": "dual", **CROSSED_PAIR},
     {"model": "inh", "sight": "mixed", "path_loss": True, **TWO_BY_TWO},
     {"model": "rma", "sight": "los", "user_panel.element": "38.901"},
 ]

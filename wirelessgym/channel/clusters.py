@@ -77,26 +77,11 @@ def to_rays(clusters: Clusters, panel: Panel, user_panel: Panel, carrier_frequen
     amplitude = clusters.amplitude
     if los is not None:
         amplitude = amplitude * torch.where(los.present, torch.rsqrt(los.k_factor + 1), 1.0)
-    num_rays = clusters.phases.shape[-2]
-    orientation = clusters.orientation[:, :, None, None]
-    slants = POLARISATION_SLANTS[panel.polarisation]
+    orientation, slants = clusters.orientation[:, :, None, None], POLARISATION_SLANTS[panel.polarisation]
     zenith_field, azimuth_field, local = panel_field(*clusters.departure, orientation, panel.element, slants)
-    phases = clusters.phases[..., None, :]
-    leak = clusters.cross_polarisation.rsqrt()[..., None]
-    ray_amplitude = ((clusters.power / num_rays).sqrt() * amplitude[..., None])[..., None, None]
-    first, second = zenith_field * ray_amplitude, azimuth_field * leak * ray_amplitude
-    real = first * phases[..., 0].cos() + second * phases[..., 1].cos()
-    imag = first * phases[..., 0].sin() + second * phases[..., 1].sin()
+    ray_amplitude = ((clusters.power / clusters.phases.shape[-2]).sqrt() * amplitude[..., None])[..., None, None]
     user = user_field(*clusters.arrival, user_panel)
-    if user is not None:
-        first, second = first * leak, azimuth_field * ray_amplitude
-        across_real = first * phases[..., 2].cos() + second * phases[..., 3].cos()
-        across_imag = first * phases[..., 2].sin() + second * phases[..., 3].sin()
-        real, imag = (
-            user.zenith[..., None] * x[..., None, :] + user.azimuth[..., None] * y[..., None, :]
-            for x, y in ((real, across_real), (imag, across_imag))
-        )
-    gain = _at_user_antennas(real, imag, user).movedim((-2, -1), (2, 3))  # (batch, users, rx, ports, clusters, rays)
+    gain = _scattered_gains(clusters, zenith_field, azimuth_field, ray_amplitude, user)
     doppler_hz = _doppler_hz(clusters.arrival, clusters.velocity_mps, wavelength_m)
     horizontal, vertical = panel.spacing_wavelengths * local[..., 1], -panel.spacing_wavelengths * local[..., 2]
     delay_s = clusters.delay_s
@@ -108,6 +93,28 @@ def to_rays(clusters: Clusters, panel: Panel, user_panel: Panel, carrier_frequen
         delay_s = _split_delays(delay_s.gather(-1, order), clusters.cluster_delay_spread_s)
     rays = Rays(gain, horizontal, vertical, doppler_hz, delay_s)
     return rays if los is None else _with_direct_ray(rays, clusters, los, panel, user_panel, wavelength_m)
+
+
+def _scattered_gains(
+    clusters: Clusters, zenith_field: Tensor, azimuth_field: Tensor, amplitude: Tensor, user: UserField | None
+) -> Tensor:
+    """Return gains from the base station's ports to the user's antennas, shape (batch, users, rx, ports, clusters, rays).
+
+    Scattering turns some of either polarisation into the other; eq. (7.5-22).
+    """
+    phases, leak = clusters.phases[..., None, :], clusters.cross_polarisation.rsqrt()[..., None]
+    first, second = zenith_field * amplitude, azimuth_field * leak * amplitude
+    real = first * phases[..., 0].cos() + second * phases[..., 1].cos()
+    imag = first * phases[..., 0].sin() + second * phases[..., 1].sin()
+    if user is not None:
+        first, second = first * leak, azimuth_field * amplitude
+        azimuth_real = first * phases[..., 2].cos() + second * phases[..., 3].cos()
+        azimuth_imag = first * phases[..., 2].sin() + second * phases[..., 3].sin()
+        real, imag = (
+            user.zenith[..., None] * zenith[..., None, :] + user.azimuth[..., None] * azimuth[..., None, :]
+            for zenith, azimuth in ((real, azimuth_real), (imag, azimuth_imag))
+        )
+    return _at_user_antennas(real, imag, user).movedim((-2, -1), (2, 3))
 
 
 def _at_user_antennas(real: Tensor, imag: Tensor, user: UserField | None) -> Tensor:
