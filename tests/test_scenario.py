@@ -82,6 +82,11 @@ def test_an_assignment_needs_an_equals_sign():
         ({"channel.drop.bs_hight_m": 9}, "unknown key 'channel.drop.bs_hight_m'; did you mean 'channel.drop.bs_height_m'?"),
         ({"drop.bs_height_m": 500}, "channel.drop.bs_height_m: allowed is above 0, up to 150, got 500"),
         ({"drop": {"min_distance_m": 300, "inter_site_distance_m": 500}}, "channel.drop: min_distance_m lies below half of"),
+        ({"snr_db": True}, "snr_db: input should be a number, not true or false, got true"),
+        ({"num_users": "4"}, 'num_users: input should be a number, not text, got "4"'),
+        ({"speed_kmh": [1, "2"]}, "speed_kmh: input should be a number, not text, got [1, \"2\"]"),
+        ({"panel.rows": False}, "panel.rows: input should be a number, not true or false, got false"),
+        ({"channel.drop.bs_height_m": "9"}, "channel.drop.bs_height_m: input should be a number, not text"),
         ({"user_panel.rows": 0}, "user_panel.rows: allowed is 1 to 64, got 0"),
     ],
 )  # fmt: skip

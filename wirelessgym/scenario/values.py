@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 FloatSpan: TypeAlias = float | tuple[float, float]
 
@@ -14,9 +14,31 @@ class ScenarioError(ValueError):
 
 
 class Strict(BaseModel):
-    """A frozen table that refuses keys it doesn't know, and numbers that are infinite or NaN."""
+    """A frozen table that refuses keys it doesn't know, and numbers that are infinite, NaN, text, or true and false."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_lookalikes(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic would read ``True`` as 1 and ``"4"`` as 4."""
+        if info.field_name is not None and _holds_numbers(cls.model_fields[info.field_name].annotation):
+            for entry in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(entry, bool) or (isinstance(entry, str) and _is_number(entry)):
+                    raise ValueError(f"input should be a number, not {'text' if isinstance(entry, str) else 'true or false'}")
+        return value
+
+
+def _holds_numbers(annotation: Any) -> bool:
+    return annotation in (int, float) or any(map(_holds_numbers, get_args(annotation)))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Panel(Strict):
