@@ -15,7 +15,7 @@ from wirelessgym.registry import load_scenario
 def sampled(scenario, **overrides):
     channel = Channel(load_scenario(scenario, {"num_users": 2, **overrides}), 2, 6)
     episodes = torch.arange(3)
-    return channel, channel.draw(torch.full((3,), 5), episodes)
+    return channel, channel.sample(torch.full((3,), 5), episodes).rays
 
 
 def beam_weights(rows, columns, ports):
@@ -41,14 +41,14 @@ def test_a_beam_is_the_inner_product_with_its_weights(scenario, overrides, ports
     channel, rays = sampled(scenario, **overrides)
     panel = channel.scenario.panel
     start_s = torch.zeros(3, dtype=torch.float64)
-    h = synthesise(rays, channel.grid, start_s, 4)  # (batch, users, slots, antennas, subcarriers)
+    h = synthesise(rays, channel.grid, start_s, 4)[:, :, :, 0]  # (batch, users, slots, antennas, subcarriers)
     through, power = through_strongest_beam(rays, channel.grid)
-    g = synthesise(through, replace(channel.grid, columns=1, rows=1), start_s, 4)[:, :, :, 0]
+    g = synthesise(through, replace(channel.grid, columns=1, rows=1), start_s, 4)[:, :, :, 0, 0]
     beams = torch.einsum("ba,kutaf->kubtf", beam_weights(panel.rows, panel.columns, ports).conj(), h)
     error = (beams - g[:, :, None]).abs().amax((-1, -2)) / g.abs().amax((-1, -2))[..., None]
     assert (error.amin(-1) < 1e-3).all()
     # The chosen beam is the strongest on average; over a few slots any other may be ahead by fading.
-    assert (power <= ports * panel.rows * panel.columns * rays.gain.abs().square().sum((-1, -2, -3)) * 1.001).all()
+    assert (power <= ports * panel.rows * panel.columns * rays.gain.abs().square().sum((-1, -2, -3, -4)) * 1.001).all()
 
 
 def test_no_beam_has_more_mean_power():
@@ -61,7 +61,7 @@ def test_no_beam_has_more_mean_power():
             synthesise(through, grid, torch.full((3,), float(slot) * 1e-3, dtype=torch.float64), 1)
             .abs()
             .square()
-            .mean((-1, -2, -3))
+            .mean((-1, -2, -3, -4))
             for slot in slots
         ]
     ).mean(0)
@@ -71,9 +71,9 @@ def test_no_beam_has_more_mean_power():
 def test_independent_antennas_are_chosen_from():
     channel, rays = sampled("rayleigh-32")
     through, power = through_strongest_beam(rays, channel.grid)
-    energy = rays.gain.abs().square().sum((-1, -2))
+    energy = rays.gain.abs().square().sum((-1, -2)).sum(2)
     torch.testing.assert_close(power, energy.amax(-1))
-    assert through.gain.shape[2] == 1
+    assert through.gain.shape[3] == 1
 
 
 def test_rows_do_not_see_each_other():

@@ -20,27 +20,25 @@ def through_strongest_beam(rays: Rays, grid: Grid) -> tuple[Rays, Tensor]:
     of a Dirichlet kernel over columns and one over rows.
 
     Args:
-        rays: of single-antenna users.
+        rays: as sampled.
         grid: of their channel.
 
     Returns:
-        Rays of the channel with one antenna port (for a grid of one column and one row), and its mean power, shape (batch,
-        users), float32.
+        Rays of the channel with one port (for a grid of one column and one row), and its mean power, summed over a user's
+        antennas, shape (batch, users), float32.
     """
     across = _kernel(rays.horizontal.flatten(-2), grid.columns)
     down = _kernel(rays.vertical.flatten(-2), grid.rows)
-    energy = rays.gain.abs().square().flatten(-2)  # (batch, users, ports, rays)
+    energy = rays.gain.abs().square().sum(2).flatten(-2)  # (batch, users, ports, rays)
     beams = across[:, :, None, :, None] * down[:, :, None, None]
-    power = (energy[:, :, :, None, None] * beams[..., :].square()).sum(-1)  # (batch, users, ports, columns, rows)
+    power = (energy[:, :, :, None, None] * beams.square()).sum(-1)  # (batch, users, ports, columns, rows)
     best = power.flatten(2).argmax(-1)
-    shape = (len(best), power.shape[1], 1, *rays.gain.shape[-2:])
-    port = best // (grid.columns * grid.rows)
-    gain = rays.gain.gather(2, port[..., None, None, None].expand(shape))
-    response = beams.flatten(3, 4).gather(
-        3, (best % (grid.columns * grid.rows))[..., None, None, None].expand(-1, -1, 1, 1, beams.shape[-1])
-    )
+    beam = best % (grid.columns * grid.rows)
+    response = beams.flatten(3, 4)[:, :, 0].take_along_dim(beam[..., None, None], 2).view_as(rays.horizontal)
+    port = (best // (grid.columns * grid.rows))[:, :, None, None, None, None]
+    gain = rays.gain.take_along_dim(port, 3) * response[:, :, None, None]
     still = torch.zeros_like(rays.horizontal)
-    received = replace(rays, gain=gain * response.view(shape), horizontal=still, vertical=still)
+    received = replace(rays, gain=gain, horizontal=still, vertical=still)
     return received, power.flatten(2).amax(-1)
 
 

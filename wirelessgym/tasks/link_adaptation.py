@@ -24,14 +24,14 @@ from wirelessgym.channel import Channel, Rays
 from wirelessgym.channel.beams import through_strongest_beam
 from wirelessgym.channel.randomness import complex_normal, generators, integers, uniform
 from wirelessgym.channel.synthesis import synthesise
+from wirelessgym.episodes import sample_episodes, sample_noise_power
 from wirelessgym.fields import Action, Field, Obs, take
+from wirelessgym.images import Image, as_image, new_figure
 from wirelessgym.link.abstraction import CQI_TARGET, Curves, cqi_curves, curves, effective_sinr_db, exponential_mean, phi
 from wirelessgym.link.harq import block_size, buffer_size, transmit
 from wirelessgym.link.mcs import HIGHEST_MCS, LOWEST_MCS
 from wirelessgym.metrics import Metric, from_decibels
 from wirelessgym.task import State, Step, Task
-from wirelessgym.tasks._drawing import Image, as_image, new_figure
-from wirelessgym.tasks._episodes import draw_episodes, draw_noise_power
 
 _ROWS, _SLOTS = 32, 256  # whose channel is synthesised at once
 
@@ -41,7 +41,7 @@ class LinkState(State):
     """State of `LinkAdaptation`, beside what `State` holds. What comes by itself stands for every slot of the episode.
 
     Attributes:
-        rays: of the beam's channel, scaled such that ``|h|^2`` is the SINR.
+        rays: of the beam's channel, scaled such that ``|h|^2``, summed over the user's antennas, is the SINR.
         fading: mean over the band of ``exp(-SINR / beta)``, shape (batch, slots, MCS), float32; see `effective_sinr_db`.
         reports: CQI that arrives in each slot, shape (batch, slots), int64.
         coins: uniform numbers that decide whether a block is decoded, shape (batch, slots), float32.
@@ -146,21 +146,21 @@ class LinkAdaptation(Task):
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[LinkState, Obs]:
         """See `Task.reset`. The channel's quality is worked out for all slots here, so that steps are quick."""
-        draw = draw_episodes(self.channel, episodes, seed, self.horizon)
-        rays, power = through_strongest_beam(draw.rays, self.channel.grid)
+        sampled = sample_episodes(self.channel, episodes, seed, self.horizon)
+        rays, power = through_strongest_beam(sampled.drop.rays, self.channel.grid)
         tx_power = from_decibels(self.scenario.tx_power_dbw)
-        noise_power = draw_noise_power(self.scenario, draw, tx_power * power[:, 0])
+        noise_power = sample_noise_power(self.scenario, sampled, tx_power * power[:, 0])
         rays = rays.scaled((tx_power / noise_power).sqrt()[:, None])
         fading, reports = self._quality(rays)
-        batch, zero, zeros = len(draw.seed), torch.zeros_like(draw.seed), torch.zeros(len(draw.seed))
+        batch, zero, zeros = len(sampled.seed), torch.zeros_like(sampled.seed), torch.zeros(len(sampled.seed))
         state = LinkState(
-            seed=draw.seed,
-            episode=draw.episode,
+            seed=sampled.seed,
+            episode=sampled.episode,
             time_step=zero,
             rays=rays,
             fading=fading,
             reports=reports,
-            coins=uniform((fading.shape[1],), generators(draw.seed, draw.episode, "coin")),
+            coins=uniform((fading.shape[1],), generators(sampled.seed, sampled.episode, "coin")),
             transmissions=zero,
             last_mcs=zero - 1,
             feedback=zero - 1,
@@ -239,7 +239,8 @@ class LinkAdaptation(Task):
         """SINR on every subcarrier, shape (batch, slots, subcarriers), float32."""
         grid = replace(self.channel.grid, columns=1, rows=1)
         start_s = torch.zeros(len(rays.gain), dtype=torch.float64) + first_slot * grid.slot_s
-        return synthesise(rays, grid, start_s, num_slots).flatten(1, -2).unflatten(1, (num_slots, 1))[:, :, 0].abs().square()
+        h = synthesise(rays, grid, start_s, num_slots)[:, 0, :, :, 0]  # (batch, slots, rx, subcarriers)
+        return h.abs().square().sum(2)  # maximum-ratio combining
 
     def _report(self, sinr: Tensor) -> Tensor:
         """The highest CQI whose scheme would be received with block error rate 0.1; TS 38.214, section 5.2.2.1."""
