@@ -17,6 +17,7 @@ from wirelessgym import make_task
 from wirelessgym.link.abstraction import TABLE, curves
 from wirelessgym.link.mcs import LOWEST_MCS
 from wirelessgym.record import provenance
+from wirelessgym.registry import load_scenario
 
 OUT = Path(__file__).with_name("link-abstraction.json")
 SEED = 7
@@ -82,7 +83,8 @@ def main() -> None:
         "horizon": HORIZON,
         "block_error_rates": json.loads(TABLE.read_text())["settings"],
     }
-    made = provenance("19.2", round(time.monotonic() - begin, 1)).model_dump(mode="json")
+    channels = [load_scenario(str(setting["scenario"])).channel for setting in SETTINGS.values()]
+    made = provenance(channels, round(time.monotonic() - begin, 1)).model_dump(mode="json")
     record = {"command": "python records/link_abstraction.py", "settings": settings, "lines": lines, "provenance": made}
     OUT.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
