@@ -27,9 +27,12 @@ class Channel:
         scenario: the radio setting.
         num_users: size of the user axis.
         num_subcarriers: subcarriers to synthesise; 1 is the one at the carrier.
+        subcarrier_spacing_hz: between them; the scenario's by default.
     """
 
-    def __init__(self, scenario: Scenario, num_users: int, num_subcarriers: int) -> None:
+    def __init__(
+        self, scenario: Scenario, num_users: int, num_subcarriers: int, subcarrier_spacing_hz: float | None = None
+    ) -> None:
         self.scenario = scenario
         self.num_users = num_users
         panel = scenario.panel
@@ -38,7 +41,7 @@ class Channel:
             columns=panel.columns if planar else 1,
             rows=panel.rows if planar else 1,
             num_subcarriers=num_subcarriers,
-            subcarrier_spacing_hz=scenario.subcarrier_spacing_hz,
+            subcarrier_spacing_hz=subcarrier_spacing_hz or scenario.subcarrier_spacing_hz,
             slot_s=scenario.slot_duration_s,
         )
 
