@@ -44,7 +44,7 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 def per_row(x: Tensor, ndim: int) -> Tensor:
-    """Insert axes of one behind the batch axis, so that ``x`` (batch, ...) broadcasts to ``ndim`` axes with subcarriers between."""
+    """Insert axes of one behind the batch until ``x`` (batch, ...) has ``ndim`` axes: it then broadcasts over what lies there."""
     return x.reshape(len(x), *[1] * (ndim - x.ndim), *x.shape[1:])
 
 

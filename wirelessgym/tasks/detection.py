@@ -69,8 +69,8 @@ class DetectionState(UsersState):
 class Detection(Task):
     """Estimate the users' symbols.
 
-    With several subcarriers every one of them has a channel, symbols and noise of its own; errors are counted over all of them.
-    Symbols have unit mean energy and noise has the same power on each subcarrier.
+    With several subcarriers, each has a channel, symbols of unit mean energy and noise of its own; errors are counted over all of
+    them.
 
     Attributes:
         modulation: ``"qpsk"``, ``"16qam"`` or ``"64qam"``, unit mean energy, Gray labels of 3GPP TS 38.211.

@@ -48,10 +48,10 @@ class PrecodingState(UsersState):
 class Precoding(Task):
     """Maximise the downlink sum rate.
 
-    With several subcarriers every one of them has a channel, a precoder and noise of its own, while the power budget holds for all
-    of them together. Rates are averages over subcarriers. SNR is E||Hx||^2 / E||n||^2 with the power split evenly: the noise power
-    of a subcarrier is that of the whole band divided by their number, whether the scenario states it or an SNR. On a channel that
-    doesn't depend on frequency, rates are thus those of one subcarrier.
+    With several subcarriers, each has a channel, a precoder and noise of its own, while the power budget holds for all of them
+    together; rates are averages over subcarriers. SNR is E||Hx||^2 / E||n||^2 with the power split evenly, so the noise power of
+    one subcarrier is that of the band, given by the scenario or by its SNR, divided by their number. On a channel that doesn't
+    depend on frequency, rates are therefore those of a single subcarrier.
 
     Attributes:
         action: ``"precoder"``: one vector per user; ``"structure"``: two numbers per user, the power p and the regularisation
