@@ -15,6 +15,7 @@ from wirelessgym.agent import Agent
 from wirelessgym.capacity import amplitudes, water_filling
 from wirelessgym.fields import Obs
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._linear import regularised_directions, require_antennas
 
@@ -25,6 +26,7 @@ class ZFWaterfilling(Agent):
 
     tasks = ("precoding",)
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 

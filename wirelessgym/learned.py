@@ -22,6 +22,7 @@ from wirelessgym.agent import Agent
 from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, save_weights, tensors_digest
 from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import one_subcarrier
 from wirelessgym.task import Task
 
 SHIPPED = "shipped"
@@ -58,7 +59,10 @@ class LearnedAgent(Agent):
 
     @abstractmethod
     def build(self, task: TaskSpec) -> torch.nn.Module:
-        """Return fresh weights for a task's sizes. Called once; torch's global generator is seeded by ``seed`` meanwhile."""
+        """Return fresh weights for a task's sizes (of one subcarrier, where it has an axis of several).
+
+        Called once; torch's global generator is seeded by ``seed`` meanwhile.
+        """
 
     @abstractmethod
     def forward(self, task: TaskSpec, obs: Obs) -> Action:
@@ -94,7 +98,7 @@ class LearnedAgent(Agent):
         """
         if self._weights is None:
             with seeded(self.seed):
-                self._weights = self.build(task)
+                self._weights = self.build(one_subcarrier(task))
             if self.checkpoint is not None:
                 try:
                     self.load(self.checkpoint_folder())
