@@ -83,7 +83,7 @@ def one_subcarrier(task: TaskSpec) -> TaskSpec:
 
 
 def fold_subcarriers(task: TaskSpec, obs: Obs) -> tuple[TaskSpec, Obs]:
-    """Return the task on a single subcarrier, and observations in which each row's subcarriers are rows of their own, in order."""
+    """Return the task on a single subcarrier, and observations in which the subcarriers of a row are rows of their own."""
     count = num_subcarriers(task)
     if count == 1:
         return task, obs
