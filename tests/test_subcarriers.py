@@ -13,6 +13,7 @@ from universal_agents import stirred
 
 from wirelessgym import compare, make_agent, make_task
 from wirelessgym.agent import Agent
+from wirelessgym.check import check_task
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.registry import agents_for
@@ -136,6 +137,27 @@ def test_a_channel_with_subcarriers_inside_is_left_whole() -> None:
     _, obs = task.reset(range(2))
     spec, same = fold_subcarriers(task.spec, obs)
     assert spec is task.spec and same is obs
+
+
+def test_water_filling_over_subcarriers_reaches_the_capacity_of_one_user() -> None:
+    task = make_task("precoding", scenario="cdl-c-32", subcarriers=6, num_users=1, snr_db=-5, panel={"rows": 1, "columns": 1})
+    state, obs = task.reset(range(32))
+    rates = {}
+    for across in (False, True):
+        metrics = task.score(state, make_agent("zf_waterfilling", across_subcarriers=across).act(task.spec, obs))
+        assert torch.allclose(metrics["power_scale"], torch.ones(32))
+        rates[across] = metrics["sum_rate"]
+    bound = task.bound(state)
+    assert bound is not None
+    torch.testing.assert_close(rates[True], bound, rtol=1e-3, atol=1e-4)
+    assert (rates[True] >= rates[False] * 0.9999).all()
+    assert rates[True].mean() > 1.05 * rates[False].mean()
+
+
+@pytest.mark.parametrize("name", list(WIDE))
+def test_a_task_on_several_subcarriers_keeps_the_contract(name: str) -> None:
+    task = make_task(name, scenario="uma-nlos-16", subcarriers=SUBCARRIERS, num_subcarriers=8, horizon=2, csi_snr_db=10)
+    assert [finding.sentence for finding in check_task(task) if not finding.ok] == []
 
 
 class OwnMRT(Agent):
