@@ -1,4 +1,4 @@
-"""Zero-forcing: invert the channel, so that users don't disturb each other.
+"""Zero-forcing: invert the channel, so that users don't interfere with each other.
 
 Sources: downlink, Yoo, Goldsmith, "On the optimality of multiantenna broadcast scheduling using zero-forcing
 beamforming", IEEE J. Sel. Areas Commun. 24(3), 2006; uplink, Tse, Viswanath, "Fundamentals of Wireless

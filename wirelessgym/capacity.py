@@ -51,7 +51,7 @@ def water_filling(gains: Tensor, power: Tensor) -> Tensor:
 
 
 def interference_free_rate(csi: Tensor, noise_power: Tensor, tx_power: Tensor) -> Tensor:
-    """Sum rate if users didn't disturb each other: water-filling over the channel gains. No precoder exceeds it.
+    """Sum rate if users didn't interfere with each other: water-filling over the channel gains. No precoder exceeds it.
 
     Args:
         csi: shape (batch, users, antennas) or (batch, subcarriers, users, antennas), complex.
@@ -66,14 +66,13 @@ def interference_free_rate(csi: Tensor, noise_power: Tensor, tx_power: Tensor) -
 
 
 def dpc_sum_capacity(csi: Tensor, noise_power: Tensor, tx_power: Tensor, iterations: int = 20) -> Tensor:
-    """Sum capacity of the Gaussian broadcast channel, reached by dirty-paper coding: no precoder exceeds it.
+    """Sum capacity of the Gaussian broadcast channel, achieved by dirty-paper coding: no precoder exceeds it.
 
     It equals ``max log2 det(I + sum_k q_k h_k h_k^H / noise_power)`` over uplink powers with ``sum_k q_k <= tx_power``,
     which sum-power iterative water-filling solves. On several subcarriers the determinants multiply and the powers of all
-    of them share ``tx_power``: a user is then one with as many antennas as there are subcarriers, whose channel is block
-    diagonal. Of the published step, 1 over users, which always climbs but slowly, and the longer ones 1 and 1/2, each
-    iteration takes the one that climbs highest. Every iterate is feasible, so the value grows towards the capacity from
-    below.
+    of them share ``tx_power``: each user then counts as one with an antenna per subcarrier and a block-diagonal channel.
+    Of the published step, 1 over users, which always climbs but slowly, and the longer ones 1 and 1/2, each iteration
+    takes the one that climbs highest. Every iterate is feasible, so the value grows towards the capacity from below.
 
     Args:
         csi: shape (batch, users, antennas) or (batch, subcarriers, users, antennas), complex.

@@ -154,7 +154,7 @@ def test_options_out_of_range_are_refused():
 
 
 @pytest.mark.parametrize("subcarriers", [1, 3])
-def test_it_draws_itself(subcarriers):
+def test_it_renders_sent_points_and_estimates(subcarriers):
     task = make_task("detection", scenario="rayleigh-32", subcarriers=subcarriers)
     state, obs = task.reset(range(2))
     image = task.render(state, make_agent("lmmse").act(task, obs))

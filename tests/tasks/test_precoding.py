@@ -306,7 +306,7 @@ def test_gymnasium_sees_the_subcarriers_as_a_leading_axis():
 
 
 @pytest.mark.parametrize("subcarriers", [1, 3])
-def test_it_draws_itself(subcarriers):
+def test_it_renders_beams_and_rates(subcarriers):
     task, state, obs, _ = first_step("rzf", episodes=2, subcarriers=subcarriers)
     image = task.render(state, make_agent("rzf").act(task, obs))
     assert image.shape == (300, 800, 3) and image.std() > 5

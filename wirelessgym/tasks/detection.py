@@ -169,7 +169,7 @@ class Detection(Task):
     def bound_metrics(self, state: DetectionState) -> dict[str, Tensor]:
         """Genie-aided matched filter: every other user's signal is known and removed, then the best estimate of each symbol.
 
-        It errs at least as little as any detector does on average. The exact maximum-likelihood detector is the agent ``ml``.
+        On average its error is no larger than that of any detector. The exact maximum-likelihood detector is the agent ``ml``.
         """
         columns = state.h.mT
         gain = energy(columns.flatten(0, -2)).unflatten(0, columns.shape[:-1]).clamp_min(1e-30)
@@ -248,10 +248,9 @@ class Detection(Task):
         present = per_row(state.present, state.sent.ndim)
         symbols = self._num_symbols(state)
         wrong = ((llrs > 0) != sent) & present[..., None]
-        axes = tuple(range(1, state.sent.ndim))
         return {
             "ber": wrong.flatten(1).sum(-1) / (symbols * llrs.shape[-1]),
-            "gmi": (generalised_mutual_information(llrs, sent) * present).sum(axes) / symbols,
+            "gmi": (generalised_mutual_information(llrs, sent) * present).flatten(1, -2).sum((1, 2)) / symbols,
         }
 
     def _num_symbols(self, state: DetectionState) -> Tensor:

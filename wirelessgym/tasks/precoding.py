@@ -156,15 +156,15 @@ class Precoding(Task):
         return state, self._observe(state)
 
     def bound_metrics(self, state: PrecodingState) -> dict[str, Tensor]:
-        """Sum capacity of the true channel (dirty-paper coding), power flowing to where it earns most: no precoder exceeds it.
+        """Sum capacity of the true channel (dirty-paper coding, power allocated over all subcarriers): no precoder exceeds it.
 
-        It knows the channel perfectly, so that under noisy or aged knowledge a part of the gap to it is nobody's to close.
+        It knows the channel perfectly: with noisy or aged ``csi``, no agent can close all of the gap to it.
         """
         budget = torch.full_like(state.noise_power, self.tx_power)
         return {"sum_rate": dpc_sum_capacity(state.h, state.noise_power, budget)}
 
     def interference_free_bound(self, state: PrecodingState) -> Tensor:
-        """Sum rate if users didn't disturb each other, shape (batch,), bit/s/Hz: looser than `bound`."""
+        """Sum rate if users didn't interfere with each other, shape (batch,), bit/s/Hz: looser than `bound`."""
         return interference_free_rate(state.h, state.noise_power, torch.full_like(state.noise_power, self.tx_power))
 
     def render(self, state: PrecodingState, action: Action | None = None) -> Image:
@@ -181,7 +181,7 @@ class Precoding(Task):
         steering = torch.polar(
             torch.ones(()), 2 * math.pi * panel.spacing_wavelengths * torch.deg2rad(azimuth).sin()[:, None] * column
         )
-        # Rows add up in the horizontal plane; polarisations are drawn together, and subcarriers' powers add up.
+        # Rows add up in the horizontal plane; polarisations are plotted together, and subcarriers' powers add up.
         across = w[0].view(-1, *w.shape[-2:]).unflatten(-1, (-1, panel.columns, panel.rows)).sum((-3, -1))
         for k, power in enumerate((across.conj() @ steering.mT).abs().square().sum(0)):
             beams.plot(azimuth.numpy(), 10 * torch.log10(power.clamp_min(1e-6)).numpy(), linewidth=1, label=f"user {k}")
