@@ -172,7 +172,7 @@ def everywhere(task, one):
 def test_subcarriers_of_the_task_are_evenly_spaced_ones_of_the_scenario():
     settings = {"scenario": "cdl-c-32", "normalisation": "none", "num_subcarriers": 48}
     task, state, obs = several(**settings)
-    whole = Channel(task.scenario, task.scenario.max_users, 48).response(state.rays, state.time_step)[:, :, 0]
+    whole = Channel(task.scenario, task.scenario.max_users, 48).response(state.drop, state.time_step)[:, :, 0, 0]
     torch.testing.assert_close(obs["csi"], whole[..., ::8].movedim(-1, 1), rtol=1e-3, atol=1e-4)
     _, narrow = make_task("precoding", **settings).reset(range(16), seed=3)
     torch.testing.assert_close(narrow["csi"], whole[..., 24], rtol=1e-3, atol=1e-4)
@@ -181,7 +181,7 @@ def test_subcarriers_of_the_task_are_evenly_spaced_ones_of_the_scenario():
 def test_subcarriers_that_are_no_divisor_still_cover_the_whole_band():
     task, state, obs = several(subcarriers=5, num_subcarriers=48, normalisation="none")
     fine = Channel(task.scenario, task.scenario.max_users, 240, task.scenario.subcarrier_spacing_hz / 5)
-    whole = fine.response(state.rays, state.time_step)[:, :, 0]
+    whole = fine.response(state.drop, state.time_step)[:, :, 0, 0]
     torch.testing.assert_close(obs["csi"], whole[..., 24::48].movedim(-1, 1), rtol=1e-3, atol=1e-4)
 
 

@@ -18,7 +18,16 @@ from torch import Tensor
 
 from wirelessgym.channel import Channel
 from wirelessgym.channel.randomness import complex_normal, generators, integers
+from wirelessgym.episodes import (
+    UsersState,
+    csi_fields,
+    require_single_antenna_users,
+    sample_csi_noise_power,
+    sample_episodes,
+    sample_noise_power,
+)
 from wirelessgym.fields import Action, Field, Obs
+from wirelessgym.images import Image, as_image, new_figure
 from wirelessgym.metrics import Metric, energy, inner, per_row
 from wirelessgym.modulation import (
     BITS_PER_SYMBOL,
@@ -30,8 +39,6 @@ from wirelessgym.modulation import (
 )
 from wirelessgym.subcarriers import leading_axis, require_subcarriers, subcarriers_first, tone_spacing_hz
 from wirelessgym.task import Task
-from wirelessgym.tasks._drawing import Image, as_image, new_figure
-from wirelessgym.tasks._episodes import UsersState, csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
 
 _SOURCE = "Zheng and Dai, arXiv 2412.20772"
 _METRICS = (
@@ -93,9 +100,10 @@ class Detection(Task):
     metrics: ClassVar[tuple[Metric, ...]] = _METRICS
 
     def __post_init__(self) -> None:
-        """See `Task.__post_init__`; also refuses more subcarriers than the scenario has."""
+        """See `Task.__post_init__`; also refuses more subcarriers than the scenario has, and users with several antennas."""
         super().__post_init__()
         require_subcarriers(self.id, self.scenario, self.subcarriers)
+        require_single_antenna_users(self.id, self.scenario)
 
     @cached_property
     def channel(self) -> Channel:
@@ -134,19 +142,19 @@ class Detection(Task):
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[DetectionState, Obs]:
         """See `Task.reset`. SNR is that of all users' signals together, per receive antenna."""
-        draw = draw_episodes(self.channel, episodes, seed, self.horizon)
-        batch, users, antennas = len(draw.seed), self.scenario.max_users, self.scenario.num_antennas
+        sampled = sample_episodes(self.channel, episodes, seed, self.horizon)
+        batch, users, antennas = len(sampled.seed), self.scenario.max_users, self.scenario.num_antennas
         axis = leading_axis(self.subcarriers)
         h = torch.zeros(batch, *axis, antennas, users, dtype=torch.complex64)
         state = self._received(
             DetectionState(
-                seed=draw.seed,
-                episode=draw.episode,
-                time_step=torch.zeros_like(draw.seed),
-                rays=draw.rays,
-                present=draw.present,
-                noise_power=draw_noise_power(self.scenario, draw, draw.user_power.sum(-1)),
-                csi_noise_power=draw_csi_noise_power(self.scenario, draw),
+                seed=sampled.seed,
+                episode=sampled.episode,
+                time_step=torch.zeros_like(sampled.seed),
+                drop=sampled.drop,
+                present=sampled.present,
+                noise_power=sample_noise_power(self.scenario, sampled, sampled.user_power.sum(-1)),
+                csi_noise_power=sample_csi_noise_power(self.scenario, sampled),
                 h=h,
                 csi=h,
                 sent=torch.zeros(batch, *axis, self.num_slots, users, dtype=torch.int64),
@@ -197,7 +205,7 @@ class Detection(Task):
     def _received(self, state: DetectionState) -> DetectionState:
         """The state with the channel, symbols and received vectors of its step."""
         axis, users, antennas = leading_axis(self.subcarriers), self.scenario.max_users, self.scenario.num_antennas
-        h = subcarriers_first(self.channel.response(state.rays, state.time_step)[:, :, 0]).mT.contiguous()
+        h = subcarriers_first(self.channel.response(state.drop, state.time_step)[:, :, 0, 0]).mT.contiguous()
 
         def rows(purpose: str) -> list[torch.Generator]:
             return generators(state.seed, state.episode, purpose, state.time_step)
