@@ -1,7 +1,8 @@
-"""Learned agents: agents with weights, which ``wirelessgym train`` trains through the task's differentiable step.
+"""Learned agents: agents with weights, which ``wirelessgym train`` trains.
 
-A subclass says which weights a task needs (`build`) and how they make an action (`forward`). Everything else, loss, evaluation
-mode, checkpoints, is the same for all of them and stands here.
+A subclass says which weights a task needs (`LearnedAgent.build`) and how they make an action: `LearnedAgent.forward` for actions
+that gradients pass through, `LearnedAgent.policy` for choices among finitely many. Everything else (losses, evaluation mode,
+checkpoints) is the same for all of them and stands here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, save_weights, tensors_digest
 from wirelessgym.fields import Action, Obs
+from wirelessgym.policy_gradient import Logits, PolicyGradient, is_discrete, most_likely, pathwise_loss, score_function_loss
 from wirelessgym.task import Task
 
 SHIPPED = "shipped"
@@ -59,9 +61,37 @@ class LearnedAgent(Agent):
     def build(self, task: Task) -> torch.nn.Module:
         """Return fresh weights for a task's sizes. Called once; torch's global generator is seeded by ``seed`` meanwhile."""
 
-    @abstractmethod
     def forward(self, task: Task, obs: Obs) -> Action:
-        """Return actions as `act` does, with gradients to the weights of `weights`."""
+        """Return actions as `act` does, with gradients to the weights of `weights`; by default the likeliest of the `policy`."""
+        return most_likely(task, self.policy(task, obs))
+
+    def policy(self, task: Task, obs: Obs) -> Logits:
+        """Return the logits of a policy over discrete actions, for tasks that are trained by the score function.
+
+        Args:
+            task: the task as agents see it.
+            obs: an observation, batch axis first.
+
+        Returns:
+            For each action field of dtype int64 with bounds ``low`` and ``high`` and shape ``shape``, a tensor of shape
+            (batch, *shape, high - low + 1), float32: unnormalised logarithms of probabilities, those of ``low`` first (a bool
+            field has two: False, True). A dict by name where actions have several fields, otherwise that tensor.
+
+        An agent with weights and this method is complete: `act` takes the likeliest action, training samples. A minimal one::
+
+            class Small(LearnedAgent):
+                def build(self, task):
+                    return torch.nn.Linear(1, int(task.action_fields[0].high) + 1)  # low is 0
+
+                def policy(self, task, obs):
+                    return self.weights(task)(obs["cqi"].float()[:, None] / 15)
+
+        Agents with memory keep it between calls and clear it in `reset`, which training calls before every trajectory with the
+        number of rows that follow.
+        """
+        raise NotImplementedError(
+            f"{self.name}: {task.id} needs a `policy` (logits over discrete actions) or a `forward` (an action); it has neither"
+        )
 
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
         """Return the scalar that training makes small: by default the mean reward with its sign turned.
@@ -73,6 +103,43 @@ class LearnedAgent(Agent):
             progress: share of the training that is done, 0 to 1, for losses in phases.
         """
         return negative_reward(task, state, self.forward(task, obs))
+
+    def trajectory_loss(
+        self,
+        task: Task,
+        state: Any,
+        obs: Obs,
+        generator: torch.Generator,
+        progress: float = 1.0,
+        settings: PolicyGradient | None = None,
+    ) -> Tensor:
+        """Return the scalar that training makes small on tasks whose actions have consequences (``task.open_loop`` is False).
+
+        By default the negative mean reward over whole episodes: by the score function of `policy` where all action fields are
+        discrete, see `score_function_loss`, otherwise through the task's differentiable ``step`` and `forward`.
+
+        Args:
+            task: the task, which is played to its horizon.
+            state: of the episodes' first step.
+            obs: what the agent sees at that state.
+            generator: what actions are sampled with; the only randomness beside that of the layers.
+            progress: share of the training that is done, 0 to 1.
+            settings: of the score function.
+
+        Raises:
+            ValueError: for a task that is neither discrete nor differentiable.
+        """
+        settings = settings or PolicyGradient()
+        if is_discrete(task):
+            self.reset(len(state.episode) * settings.samples_per_episode)
+            return score_function_loss(task, lambda seen: self.policy(task, seen), state, obs, generator, settings)
+        if not task.differentiable:
+            raise ValueError(
+                f"{self.name}: {task.id} is not differentiable and its actions are not discrete: there is no gradient to follow; "
+                "write a trajectory_loss of the agent's own"
+            )
+        self.reset(len(state.episode))
+        return pathwise_loss(task, lambda seen: self.forward(task, seen), state, obs)
 
     def act(self, task: Task, obs: Obs) -> Action:
         """Return actions without gradients, in evaluation mode."""
