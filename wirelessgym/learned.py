@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from wirelessgym.agent import Agent
-from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, save_weights, tensors_digest
-from wirelessgym.fields import Action, Obs
+from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, refuse_oversized, save_weights, tensors_digest
+from wirelessgym.fields import Action, Obs, num_rows
 from wirelessgym.policy_gradient import Logits, PolicyGradient, is_discrete, most_likely, pathwise_loss, score_function_loss
 from wirelessgym.task import Task
 
@@ -46,7 +46,7 @@ class LearnedAgent(Agent):
     seed: int = 0
     label: str | None = None
 
-    only_when_named: ClassVar[bool] = True  # fresh weights act at random: no company for baselines unless asked for
+    only_when_named: ClassVar[bool] = True  # fresh weights act at random, so excluded from default comparisons
 
     def __post_init__(self) -> None:
         """Take the options of the checkpoint, where there is one, for those that were left at their default."""
@@ -131,14 +131,14 @@ class LearnedAgent(Agent):
         """
         settings = settings or PolicyGradient()
         if is_discrete(task):
-            self.reset(len(state.episode) * settings.samples_per_episode)
+            self.reset(num_rows(state) * settings.samples_per_episode)
             return score_function_loss(task, lambda seen: self.policy(task, seen), state, obs, generator, settings)
         if not task.differentiable:
             raise ValueError(
                 f"{self.name}: {task.id} is not differentiable and its actions are not discrete: there is no gradient to follow; "
                 "write a trajectory_loss of the agent's own"
             )
-        self.reset(len(state.episode))
+        self.reset(num_rows(state))
         return pathwise_loss(task, lambda seen: self.forward(task, seen), state, obs)
 
     def act(self, task: Task, obs: Obs) -> Action:
@@ -159,6 +159,9 @@ class LearnedAgent(Agent):
             CheckpointError: for one that is damaged, or whose weights are of other sizes.
         """
         if self._weights is None:
+            if self.checkpoint is not None:
+                folder = self.checkpoint_folder()
+                refuse_oversized(folder, load_weights(folder), self.options())
             with seeded(self.seed):
                 self._weights = self.build(task)
             if self.checkpoint is not None:
@@ -247,7 +250,12 @@ class LearnedAgent(Agent):
         """Trainable parameters: of the weights, or as the checkpoint's card says; 0 before fresh weights are built."""
         if self._weights is not None:
             return sum(p.numel() for p in self._weights.parameters() if p.requires_grad)
-        return 0 if self.checkpoint is None else int(read_card(self.checkpoint_folder())["trainable_parameters"])
+        if self.checkpoint is None:
+            return 0
+        said = read_card(folder := self.checkpoint_folder()).get("trainable_parameters")
+        if not isinstance(said, int):
+            raise CheckpointError(f"checkpoint: {folder}: expected trainable_parameters as an integer in the card, got {said!r}")
+        return said
 
     @property
     def fingerprint(self) -> str:

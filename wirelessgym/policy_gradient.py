@@ -19,7 +19,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from wirelessgym.fields import Action, Field, Obs
+from wirelessgym.fields import Action, Field, Obs, num_rows, take
+from wirelessgym.rollouts import Rollout
 from wirelessgym.task import Task
 
 Logits: TypeAlias = Tensor | dict[str, Tensor]
@@ -112,23 +113,20 @@ def score_function_loss(
     The return is the sum of rewards over the episode (or until it terminates) divided by the horizon: a mean reward.
     """
     samples = settings.samples_per_episode
-    rows = torch.arange(len(state.episode), device=state.episode.device).repeat_interleave(samples)
-    state, obs = state.rows(rows), {key: value[rows] for key, value in obs.items()}
-    active = torch.ones_like(rows, dtype=torch.float32)
+    rows = torch.arange(num_rows(state), device=state.episode.device).repeat_interleave(samples)
+    rollout = Rollout(task, take(state, rows), take(obs, rows))
     rewards, log_probabilities, entropies = [], [], []
-    for _ in range(task.horizon):
-        logits = policy(obs)
+    while bool(rollout.live.any()):
+        logits = policy(rollout.obs)
         action = sample_actions(task, logits, generator)
-        log_probabilities.append(log_probability(task, logits, action) * active)
-        entropies.append(entropy(task, logits) * active)
         with torch.no_grad():
-            state, step = task.step(state, action)
-        rewards.append(torch.where(active > 0, step.reward, 0.0))
-        active = active * ~step.terminated
-        obs = step.obs
+            step = rollout.step(action)
+        log_probabilities.append(torch.where(step.live, log_probability(task, logits, action), 0.0))
+        entropies.append(torch.where(step.live, entropy(task, logits), 0.0))
+        rewards.append(torch.where(step.live, step.reward, 0.0))
     advantages = _leave_one_out(_returns_to_go(torch.stack(rewards, 1), settings.discount), samples)
-    gain = (torch.stack(log_probabilities, 1) * advantages).mean()
-    return -gain - settings.entropy_bonus * torch.stack(entropies, 1).mean()
+    gain = torch.stack(log_probabilities, 1) * advantages + settings.entropy_bonus * torch.stack(entropies, 1)
+    return -gain.sum(1).mean() / task.horizon
 
 
 def pathwise_loss(task: Task, forward: Callable[[Obs], Action], state: Any, obs: Obs) -> Tensor:
@@ -140,14 +138,9 @@ def pathwise_loss(task: Task, forward: Callable[[Obs], Action], state: Any, obs:
         state: of the episodes.
         obs: their first observation.
     """
-    active = torch.ones_like(state.episode, dtype=torch.float32)
-    rewards = []
-    for _ in range(task.horizon):
-        state, step = task.step(state, forward(obs))
-        rewards.append(torch.where(active > 0, step.reward, 0.0))
-        active = active * ~step.terminated
-        obs = step.obs
-    return -torch.stack(rewards, 1).mean()
+    steps = Rollout(task, state, obs).play(lambda _, seen: forward(seen))
+    rewards = [torch.where(step.live, step.reward, 0.0) for step in steps]
+    return -torch.stack(rewards).sum(0).mean() / task.horizon
 
 
 def _returns_to_go(rewards: Tensor, discount: float) -> Tensor:

@@ -1,10 +1,15 @@
-"""The agent that a configuration names."""
+"""What a run is made of: the agent that a configuration names, its optimiser, device, precision and threads."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import NoneType
 from typing import Any, get_args, get_type_hints
+
+import torch
+from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.evaluate.roster import imported
@@ -29,6 +34,61 @@ def configured_agent(config: Configuration) -> LearnedAgent:
         types = _types(type(_made(config, {key: value for key, value in options.items() if key not in words})))
         options = options | {key: None for key in words if NoneType in get_args(types.get(key))}
     return _made(config, options)
+
+
+def trainable_parameters(agent: LearnedAgent, modules: Sequence[torch.nn.Module]) -> list[torch.nn.Parameter]:
+    """Return what training changes; raises ValueError if that is nothing."""
+    found = list({id(p): p for module in modules for p in module.parameters() if p.requires_grad}.values())
+    if not found:
+        raise ValueError(f"agent {agent.name!r} has no trainable weights")
+    return found
+
+
+def make_optimiser(parameters: Sequence[Tensor], config: Configuration) -> torch.optim.Optimizer:
+    """AdamW; biases, norms and other vectors don't decay."""
+    matrices = [p for p in parameters if p.ndim > 1]
+    vectors = [p for p in parameters if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
+
+
+@contextmanager
+def accelerator(precision: str) -> Iterator[Any]:
+    """An ``accelerate.Accelerator`` on the GPU if there is one, otherwise on the processor.
+
+    Args:
+        precision: ``"no"`` or ``"bf16"``.
+
+    Raises:
+        ImportError: without accelerate.
+        ValueError: if several processes were launched: a run is one process.
+    """
+    try:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+    except ImportError as error:
+        raise ImportError(f"training needs accelerate: pip install 'wirelessgym[train]' ({error})") from None
+    # accelerate keeps its settings for the life of the process, and refuses others: forget ours, but nobody else's.
+    ours = not AcceleratorState._shared_state
+    try:
+        made = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
+        if made.num_processes > 1:
+            raise ValueError(f"training runs in one process, {made.num_processes} were launched")
+        yield made
+    finally:
+        if ours:
+            AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Let torch use a number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _types(agent: type[LearnedAgent]) -> dict[str, Any]:
