@@ -50,7 +50,7 @@ def expected_return(task: Task, logits: Tensor, state: BatteryState, obs: Obs, d
             odds = policy_of(logits)(rollout.obs).softmax(-1)[:, chosen]
             probability = probability * torch.where(rollout.live, odds, 0.5)
             step = rollout.step(torch.full((len(state.seed),), chosen))
-            earned = earned + torch.where(step.live, step.reward, 0.0)
+            earned = earned + torch.where(step.live, task.reward(step.metrics), 0.0)
         total = total + probability * earned
     return total / task.horizon
 
@@ -121,9 +121,7 @@ def test_the_same_generator_gives_the_same_loss_and_another_one_does_not():
     task, logits = battery(4), table(4)
     state, obs = task.reset(range(4))
     before = torch.get_rng_state()
-    losses = [
-        score_function_loss(task, policy_of(logits), state, obs, torch.Generator().manual_seed(seed)) for seed in (7, 7, 8)
-    ]
+    losses = [score_function_loss(task, policy_of(logits), state, obs, torch.Generator().manual_seed(seed)) for seed in (7, 7, 8)]
     assert losses[0] == losses[1] != losses[2]
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -147,7 +145,7 @@ def test_a_table_trained_by_the_score_function_reaches_the_optimum(fragile: bool
         optimiser.step()
     state, obs = task.reset(range(4000), seed=12)
     steps = list(Rollout(task, state, obs).play(lambda _, seen: agent.act(task, seen)))
-    earned = torch.stack([torch.where(step.live, step.reward, 0.0) for step in steps]).sum(0)
+    earned = torch.stack([torch.where(step.live, task.reward(step.metrics), 0.0) for step in steps]).sum(0)
     best = value(1, horizon, fragile)
     standard_error = earned.std() / 4000**0.5
     assert earned.mean() > 0.97 * best

@@ -23,6 +23,7 @@ from wirelessgym.agent import Agent
 from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, refuse_oversized, save_weights, tensors_digest
 from wirelessgym.fields import Action, Obs, num_rows
 from wirelessgym.policy_gradient import Logits, PolicyGradient, is_discrete, most_likely, pathwise_loss, score_function_loss
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 SHIPPED = "shipped"
@@ -58,14 +59,14 @@ class LearnedAgent(Agent):
                 setattr(self, option.name, trained[option.name])
 
     @abstractmethod
-    def build(self, task: Task) -> torch.nn.Module:
+    def build(self, task: TaskSpec) -> torch.nn.Module:
         """Return fresh weights for a task's sizes. Called once; torch's global generator is seeded by ``seed`` meanwhile."""
 
-    def forward(self, task: Task, obs: Obs) -> Action:
+    def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return actions as `act` does, with gradients to the weights of `weights`; by default the likeliest of the `policy`."""
         return most_likely(task, self.policy(task, obs))
 
-    def policy(self, task: Task, obs: Obs) -> Logits:
+    def policy(self, task: TaskSpec, obs: Obs) -> Logits:
         """Return the logits of a policy over discrete actions, for tasks that are trained by the score function.
 
         Args:
@@ -102,7 +103,7 @@ class LearnedAgent(Agent):
             obs: what the agent sees at that state.
             progress: share of the training that is done, 0 to 1, for losses in phases.
         """
-        return negative_reward(task, state, self.forward(task, obs))
+        return negative_reward(task, state, self.forward(task.spec, obs))
 
     def trajectory_loss(
         self,
@@ -130,18 +131,18 @@ class LearnedAgent(Agent):
             ValueError: for a task that is neither discrete nor differentiable.
         """
         settings = settings or PolicyGradient()
-        if is_discrete(task):
+        if is_discrete(task.spec):
             self.reset(num_rows(state) * settings.samples_per_episode)
-            return score_function_loss(task, lambda seen: self.policy(task, seen), state, obs, generator, settings)
+            return score_function_loss(task, lambda seen: self.policy(task.spec, seen), state, obs, generator, settings)
         if not task.differentiable:
             raise ValueError(
                 f"{self.name}: {task.id} is not differentiable and its actions are not discrete: there is no gradient to follow; "
                 "write a trajectory_loss of the agent's own"
             )
         self.reset(num_rows(state))
-        return pathwise_loss(task, lambda seen: self.forward(task, seen), state, obs)
+        return pathwise_loss(task, lambda seen: self.forward(task.spec, seen), state, obs)
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return actions without gradients, in evaluation mode."""
         module = self.weights(task)
         training = module.training
@@ -151,7 +152,7 @@ class LearnedAgent(Agent):
         module.train(training)
         return action
 
-    def weights(self, task: Task) -> torch.nn.Module:
+    def weights(self, task: TaskSpec) -> torch.nn.Module:
         """Return the weights, built for ``task`` at first use, from the checkpoint if there is one.
 
         Raises:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from wirelessgym.fields import Action, Field, Obs, num_rows, take
 from wirelessgym.rollouts import Rollout
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 Logits: TypeAlias = Tensor | dict[str, Tensor]
@@ -50,12 +51,12 @@ class PolicyGradient:
             raise ValueError(f"discount: expected above 0, up to 1, got {self.discount}")
 
 
-def is_discrete(task: Task) -> bool:
+def is_discrete(task: TaskSpec) -> bool:
     """Whether every entry of an action is a choice among finitely many numbers."""
     return all(field.dtype in ("int64", "bool") for field in task.action_fields)
 
 
-def most_likely(task: Task, logits: Logits) -> Action:
+def most_likely(task: TaskSpec, logits: Logits) -> Action:
     """Return the mode of the policy.
 
     Args:
@@ -71,12 +72,12 @@ def most_likely(task: Task, logits: Logits) -> Action:
     return _action(task, {field.name: _chosen(field, values.argmax(-1)) for field, values in _entries(task, logits)})
 
 
-def sample_actions(task: Task, logits: Logits, generator: torch.Generator) -> Action:
+def sample_actions(task: TaskSpec, logits: Logits, generator: torch.Generator) -> Action:
     """Sample an action per row, by the Gumbel-max rule: the same generator gives the same actions on every device."""
     return _action(task, {field.name: _chosen(field, _sample(values, generator)) for field, values in _entries(task, logits)})
 
 
-def log_probability(task: Task, logits: Logits, action: Action) -> Tensor:
+def log_probability(task: TaskSpec, logits: Logits, action: Action) -> Tensor:
     """Return the logarithm of an action's probability, summed over its entries, shape (batch,)."""
     given = action if isinstance(action, dict) else {task.action_fields[0].name: action}
     parts = []
@@ -86,7 +87,7 @@ def log_probability(task: Task, logits: Logits, action: Action) -> Tensor:
     return torch.stack(parts).sum(0)
 
 
-def entropy(task: Task, logits: Logits) -> Tensor:
+def entropy(task: TaskSpec, logits: Logits) -> Tensor:
     """Return the policy's entropy in nats, summed over an action's entries, shape (batch,)."""
     parts = [torch.distributions.Categorical(logits=values).entropy().flatten(1).sum(1) for _, values in _entries(task, logits)]
     return torch.stack(parts).sum(0)
@@ -118,12 +119,12 @@ def score_function_loss(
     rewards, log_probabilities, entropies = [], [], []
     while bool(rollout.live.any()):
         logits = policy(rollout.obs)
-        action = sample_actions(task, logits, generator)
+        action = sample_actions(task.spec, logits, generator)
         with torch.no_grad():
             step = rollout.step(action)
-        log_probabilities.append(torch.where(step.live, log_probability(task, logits, action), 0.0))
-        entropies.append(torch.where(step.live, entropy(task, logits), 0.0))
-        rewards.append(torch.where(step.live, step.reward, 0.0))
+        log_probabilities.append(torch.where(step.live, log_probability(task.spec, logits, action), 0.0))
+        entropies.append(torch.where(step.live, entropy(task.spec, logits), 0.0))
+        rewards.append(torch.where(step.live, task.reward(step.metrics), 0.0))
     advantages = _leave_one_out(_returns_to_go(torch.stack(rewards, 1), settings.discount), samples)
     gain = torch.stack(log_probabilities, 1) * advantages + settings.entropy_bonus * torch.stack(entropies, 1)
     return -gain.sum(1).mean() / task.horizon
@@ -139,7 +140,7 @@ def pathwise_loss(task: Task, forward: Callable[[Obs], Action], state: Any, obs:
         obs: their first observation.
     """
     steps = Rollout(task, state, obs).play(lambda _, seen: forward(seen))
-    rewards = [torch.where(step.live, step.reward, 0.0) for step in steps]
+    rewards = [torch.where(step.live, task.reward(step.metrics), 0.0) for step in steps]
     return -torch.stack(rewards).sum(0).mean() / task.horizon
 
 
@@ -156,7 +157,7 @@ def _leave_one_out(returns: Tensor, samples: int) -> Tensor:
     return ((grouped - grouped.mean(1, keepdim=True)) * (samples / (samples - 1))).flatten(0, 1)
 
 
-def _entries(task: Task, logits: Logits) -> list[tuple[Field, Tensor]]:
+def _entries(task: TaskSpec, logits: Logits) -> list[tuple[Field, Tensor]]:
     given = logits if isinstance(logits, dict) else {task.action_fields[0].name: logits}
     entries = []
     for field in task.action_fields:
@@ -186,5 +187,5 @@ def _chosen(field: Field, index: Tensor) -> Tensor:
     return (index + _values(field).start).to(field.torch_dtype)
 
 
-def _action(task: Task, entries: dict[str, Tensor]) -> Action:
+def _action(task: TaskSpec, entries: dict[str, Tensor]) -> Action:
     return entries if len(entries) > 1 else entries[task.action_fields[0].name]

@@ -1,9 +1,9 @@
 """The training loop: sample episodes, act, follow the gradient; validate, log, keep.
 
 A run is a pure function of its configuration on a given machine. The task, the episodes, the learning rate and the random numbers
-(dropout, sampled actions) of a step depend on the seed and the number of the step only, so a run that continues after a break gives
-the same numbers as one without. Open-loop tasks are trained and validated on the first observation of each episode, as no action
-changes what follows; all others on whole trajectories, see `LearnedAgent.trajectory_loss`.
+(dropout, sampled actions) of a step depend on the seed and the number of the step only, so a run that continues after a break
+gives the same numbers as one without. Open-loop tasks are trained and validated on the first observation of each episode, as no
+action changes what follows; all others on whole trajectories, see `LearnedAgent.trajectory_loss`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def train(
     tasks = {label: entry.make() for label, entry in zip(configuration.labels, configuration.tasks, strict=True)}
     agent = agent or configured_agent(configuration)
     for task in tasks.values():
-        if agent.tasks and task.id not in agent.tasks:
+        if not agent.does(task.family):
             raise ValueError(f"agent {agent.name!r} doesn't do {task.id}; it does: {', '.join(agent.tasks)}")
     with ExitStack() as stack:
         stack.enter_context(threads(configuration.threads))

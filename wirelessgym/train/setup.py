@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wirelessgym.agent import Agent
-from wirelessgym.evaluate.roster import imported
+from wirelessgym.agent_spec import imported
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.registry import make_agent
 from wirelessgym.train.config import NONE, Configuration

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from wirelessgym.fields import clone, num_rows, to
+from wirelessgym.fields import Action, Obs, clone, num_rows, to
 from wirelessgym.learned import LearnedAgent
-from wirelessgym.rollouts import Array, Rollout, Trajectory, Transition, per_episode
+from wirelessgym.rollouts import Array, Rollout, Transition, measured, per_episode
 from wirelessgym.statistics import Series
 from wirelessgym.task import Task
 from wirelessgym.train.sampling import Batch
@@ -41,13 +41,15 @@ def headline(task: Task, agent: LearnedAgent, batches: Sequence[Batch], device: 
 
 
 def _play(task: Task, agent: LearnedAgent, batch: Batch, device: torch.device) -> list[Transition]:
-    rollout = Rollout(task, *batch, Trajectory(task, *batch) if task.open_loop else None)
-    agent.reset(num_rows(rollout.state))
-    steps = []
-    while bool(rollout.live.any()) and not (task.open_loop and steps):
-        action = agent.act(task.spec, to(clone(rollout.obs), device))
-        steps.append(rollout.step(to(action, "cpu")))
-    return steps
+    state, obs = batch
+    agent.reset(num_rows(state))
+
+    def act(_: object, seen: Obs) -> Action:
+        return to(agent.act(task.spec, to(clone(seen), device)), "cpu")
+
+    if task.open_loop:
+        return [measured(state, task.score(state, act(state, obs)))]
+    return list(Rollout(task, state, obs).play(act))
 
 
 def mean_gain(tasks: Mapping[str, Task], first: Mapping[str, float], now: Mapping[str, float]) -> float:
