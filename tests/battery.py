@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wirelessgym.channel.randomness import generators, uniform
+from wirelessgym.channel.randomness import generators, integers, uniform
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.metrics import Metric
 from wirelessgym.task import State, Task
 
-REWARDS = (0.0, 0.1, 0.5, 1.2)
+REWARDS = (0.0, 1.0, 3.0, 7.0)
 ARRIVAL = 0.5
+STARTS = 3  # an episode starts with 0, 1 or 2 quanta
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ class Battery(Task):
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[BatteryState, Obs]:
         seeds = torch.tensor([seed] * len(episodes) if isinstance(seed, int) else list(seed))
-        start = torch.zeros_like(seeds)
-        state = BatteryState(seed=seeds, episode=torch.tensor(list(episodes)), time_step=start, energy=start + 1)
+        numbers = torch.tensor(list(episodes))
+        energy = integers(0, STARTS, (), generators(seeds, numbers, "start"))
+        state = BatteryState(seed=seeds, episode=numbers, time_step=torch.zeros_like(seeds), energy=energy)
         return state, self.observe(state)
 
     def observe(self, state: BatteryState) -> Obs:
@@ -86,12 +88,27 @@ class Battery(Task):
         return np.zeros((4, 4, 3), np.uint8)
 
 
+def best(horizon: int, fragile: bool = False) -> float:
+    """Expected earnings of the best policy in an episode."""
+    return sum(value(energy, horizon, fragile) for energy in range(STARTS)) / STARTS
+
+
 @cache
 def value(energy: int, left: int, fragile: bool = False) -> float:
     """Expected earnings of the best policy with so much energy and ``left`` slots to go (dynamic programming)."""
     if left == 0:
         return 0.0
     return max(REWARDS[energy] + _next(0, left - 1, fragile), _next(energy, left - 1, fragile))
+
+
+def planner(obs: Obs, horizon: int, fragile: bool = False) -> Tensor:
+    """The best policy's actions, shape (batch,), int64."""
+    rows = zip(obs["energy"].tolist(), obs["slot"].tolist(), strict=True)
+    return torch.tensor([int(_sends(energy, horizon - slot, fragile)) for energy, slot in rows])
+
+
+def _sends(energy: int, left: int, fragile: bool) -> bool:
+    return left > 0 and REWARDS[energy] + _next(0, left - 1, fragile) >= _next(energy, left - 1, fragile)
 
 
 def _next(energy: int, left: int, fragile: bool) -> float:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from battery import Battery, BatteryState, Saver, value
+from battery import Battery, BatteryState, Saver, best, planner
 from torch import Tensor
 
 from wirelessgym import make_task
@@ -58,7 +58,7 @@ def expected_return(task: Task, logits: Tensor, state: BatteryState, obs: Obs, d
 @pytest.mark.parametrize("fragile", [False, True])
 def test_the_score_function_has_the_exact_gradient_in_expectation(fragile: bool):
     task, logits = battery(3, fragile=fragile), table(3)
-    state, obs = task.reset(range(4), seed=5)
+    state, obs = task.reset(range(8), seed=5)
     (exact,) = torch.autograd.grad(-expected_return(task, logits, state, obs).mean(), logits)
     estimates = []
     generator = torch.Generator().manual_seed(1)
@@ -67,7 +67,6 @@ def test_the_score_function_has_the_exact_gradient_in_expectation(fragile: bool)
         estimates.append(torch.autograd.grad(loss, logits)[0])
     found = torch.stack(estimates)
     error = found.std(0) / len(found) ** 0.5
-    assert exact.abs().max() > 0.01
     assert ((found.mean(0) - exact).abs() <= 4.5 * error + 1e-7).all()
     assert error.max() < 0.05 * exact.abs().max()  # so a wrong sign, factor or mask would have been seen
 
@@ -126,30 +125,27 @@ def test_the_same_generator_gives_the_same_loss_and_another_one_does_not():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_loss_does_not_depend_on_what_else_is_in_the_state():
-    task, logits = battery(4), table(4)
-    state, obs = task.reset(range(4))
-    loss = score_function_loss(task, policy_of(logits), state, obs, torch.Generator().manual_seed(7))
-    assert (loss, *state.energy.tolist()) == (loss, 1, 1, 1, 1)  # the caller's state is as it was
-
-
 @pytest.mark.parametrize("fragile", [False, True])
 def test_a_table_trained_by_the_score_function_reaches_the_optimum(fragile: bool):
-    task, horizon = battery(6, fragile=fragile), 6
+    task = battery(6, fragile=fragile)
     agent = Saver()
-    optimiser = torch.optim.Adam(agent.weights(task).parameters(), lr=0.1)
-    for step in range(150):
-        state, obs = task.reset(range(32 * step, 32 * step + 32), seed=11)
+    optimiser = torch.optim.Adam(agent.weights(task).parameters(), lr=0.2)
+    for step in range(80):
+        state, obs = task.reset(range(16 * step, 16 * step + 16), seed=11)
         optimiser.zero_grad()
         agent.trajectory_loss(task, state, obs, torch.Generator().manual_seed(step)).backward()
         optimiser.step()
-    state, obs = task.reset(range(4000), seed=12)
-    steps = list(Rollout(task, state, obs).play(lambda _, seen: agent.act(task, seen)))
-    earned = torch.stack([torch.where(step.live, task.reward(step.metrics), 0.0) for step in steps]).sum(0)
-    best = value(1, horizon, fragile)
-    standard_error = earned.std() / 4000**0.5
-    assert earned.mean() > 0.97 * best
-    assert earned.mean() < best + 4 * standard_error  # nobody beats the optimum
+    state, obs = task.reset(range(1000), seed=12)
+
+    def earned(act) -> Tensor:
+        steps = Rollout(task, state, obs).play(lambda _, seen: act(seen))
+        return torch.stack([torch.where(step.live, task.reward(step.metrics), 0.0) for step in steps]).sum(0)
+
+    learned, planned = earned(lambda seen: agent.act(task, seen)), earned(lambda seen: planner(seen, 6, fragile))
+    hasty = earned(lambda seen: torch.ones_like(seen["slot"]))
+    assert planned.mean().item() == pytest.approx(best(6, fragile), abs=4 * planned.std().item() / 1000**0.5)
+    assert 0.98 * planned.mean() < learned.mean() < 1.01 * planned.mean()
+    assert hasty.mean() < 0.8 * planned.mean()
 
 
 TWO = (Field("mcs", (), "int64", "1", 3, 5, "a choice"), Field("on", (2,), "bool", "1", 0, 1, "two switches"))
@@ -176,6 +172,14 @@ def test_actions_of_several_entries_have_bounds_shapes_and_probabilities_of_thei
     assert log_probability(task, logits, mode)[0].exp().item() == pytest.approx(odds.item(), rel=1e-5)
     flat = {key: torch.zeros_like(tensor) for key, tensor in logits.items()}
     assert entropy(task, flat)[0].item() == pytest.approx(torch.tensor([3.0, 2.0, 2.0]).log().sum().item(), rel=1e-5)
+
+
+def test_a_choice_that_is_ruled_out_is_never_made_and_spoils_no_gradient():
+    task = battery(2)
+    logits = torch.tensor([[0.3, -torch.inf]]).expand(2000, 2).clone().requires_grad_()
+    assert (sample_actions(task, logits, torch.Generator()) == 0).all()
+    gain = (log_probability(task, logits, torch.zeros(2000, dtype=torch.int64)) + entropy(task, logits)).sum()
+    assert gain.item() == 0 and torch.autograd.grad(gain, logits)[0].isfinite().all()
 
 
 def test_wrong_logits_are_refused_with_what_was_expected():

@@ -83,13 +83,17 @@ def log_probability(task: TaskSpec, logits: Logits, action: Action) -> Tensor:
     parts = []
     for field, values in _entries(task, logits):
         index = (given[field.name].long() - _values(field).start).unsqueeze(-1)
-        parts.append(values.log_softmax(-1).gather(-1, index).flatten(1).sum(1))
+        parts.append(_summed(values.log_softmax(-1).gather(-1, index).squeeze(-1)))
     return torch.stack(parts).sum(0)
 
 
 def entropy(task: TaskSpec, logits: Logits) -> Tensor:
     """Return the policy's entropy in nats, summed over an action's entries, shape (batch,)."""
-    parts = [torch.distributions.Categorical(logits=values).entropy().flatten(1).sum(1) for _, values in _entries(task, logits)]
+    parts = []
+    for _, values in _entries(task, logits):
+        logarithm = values.log_softmax(-1)
+        finite = logarithm.clamp_min(torch.finfo(logarithm.dtype).min)  # choices that are ruled out by -inf add nothing
+        parts.append(_summed(-(logarithm.exp() * finite).sum(-1)))
     return torch.stack(parts).sum(0)
 
 
@@ -171,6 +175,11 @@ def _entries(task: TaskSpec, logits: Logits) -> list[tuple[Field, Tensor]]:
             raise ValueError(f"policy: {field.name}: expected logits of shape (batch, {shape}), got {tuple(values.shape)}")
         entries.append((field, values))
     return entries
+
+
+def _summed(values: Tensor) -> Tensor:
+    """(batch, ...) to (batch,)."""
+    return values.reshape(len(values), -1).sum(1)
 
 
 def _sample(logits: Tensor, generator: torch.Generator) -> Tensor:
