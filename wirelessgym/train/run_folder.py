@@ -129,13 +129,14 @@ def load_state(folder: Path, agent: LearnedAgent, parameters: Sequence[Tensor], 
         recover_folder(folder / name)
     for leftover in filter(Path.is_file, folder.glob("*.partial")):
         leftover.unlink()
-    if not (folder / RESUME).is_file():
+    path = folder / RESUME
+    if not path.is_file():
         card = {} if agent.checkpoint is None else read_card(agent.checkpoint_folder())
         return RunState(inherited={key: card[key] for key in ("tasks", "training") if key in card})
     try:
-        state = torch.load(folder / RESUME, map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{folder / RESUME} can't be read: {' '.join(str(error).split())}") from None
+        raise CheckpointError(f"{path} can't be read: {' '.join(str(error).split())}") from None
     agent.check_card(state["card"] if "card" in state else read_card(folder / LAST))
     agent.load_tensors(state["tensors"])
     with torch.no_grad():
