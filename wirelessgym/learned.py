@@ -2,7 +2,7 @@
 
 A subclass says which weights a task needs (`LearnedAgent.build`) and how they make an action: `LearnedAgent.forward` for actions
 that gradients pass through, `LearnedAgent.policy` for choices among finitely many. Everything else (losses, evaluation mode,
-checkpoints) is the same for all of them and stands here.
+checkpoints) is the same for all of them and is defined here.
 """
 
 from __future__ import annotations
@@ -95,13 +95,13 @@ class LearnedAgent(Agent):
         )
 
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
-        """Return the scalar that training makes small: by default the mean reward with its sign turned.
+        """Return the scalar that training makes small: by default the negative mean reward.
 
         Args:
             task: the task.
             state: of the episodes; only losses may read it.
             obs: what the agent sees at that state.
-            progress: share of the training that is done, 0 to 1, for losses in phases.
+            progress: share of the training that is done, 0 to 1, for losses with phases.
         """
         return negative_reward(task, state, self.forward(task.spec, obs))
 
@@ -207,7 +207,7 @@ class LearnedAgent(Agent):
         return {}
 
     def check_card(self, card: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint that belongs to something else than this agent.
+        """Refuse a checkpoint that belongs to anything but this agent.
 
         Raises:
             CheckpointError: naming what differs.

@@ -40,10 +40,10 @@ class TaskEntry(_Strict):
     Attributes:
         task: task id.
         scenario: scenario id or TOML file; by default the task's own.
-        batch: episodes of a step.
+        batch: episodes per step.
         weight: how often this entry is chosen, relative to the others (``task_choice = "random"``).
         loss_scale: factor of this entry's loss.
-        validation_episodes: episodes that validation plays; 0 for none.
+        validation_episodes: how many episodes validation plays; 0 for no validation.
         overrides: options of the task and fields of the scenario, as in `wirelessgym.make_task`; ``"none"`` stands for None
             where that is a field's default (``csi_snr_db = "none"``: perfect CSI).
     """
@@ -84,11 +84,11 @@ class Configuration(_Strict):
         agent: registry id or ``module:name`` of a `LearnedAgent`.
         seed: of fresh weights, and of training and validation episodes (added to FIRST_TRAINING_SEED and FIRST_VALIDATION_SEED
             of `wirelessgym.learned`). Training further from a checkpoint needs another seed than its training had: the same one
-            draws the same episodes again.
+            samples the same episodes again.
         steps: number of updates.
-        validate_every: steps between validations; there is one before the first step and one after the last, too.
-        checkpoint_every: steps between checkpoints; there is one after the last, too.
-        learning_rate: largest one, reached after the warm-up and falling to 0 along a cosine.
+        validate_every: steps between validations, beside those before the first step and after the last.
+        checkpoint_every: steps between checkpoints, beside that after the last step.
+        learning_rate: the largest one, reached after the warm-up; it then falls to 0 along a cosine.
         warmup_steps: steps over which it rises linearly; at most half of all steps, however short the run.
         weight_decay: of AdamW, on weights with two or more axes.
         gradient_clip: largest Euclidean norm of a gradient; longer ones are scaled down to it.
@@ -98,9 +98,9 @@ class Configuration(_Strict):
             discrete actions that have consequences. See `PolicyGradient`, as for the next two.
         entropy_bonus: weight of the policy's entropy in that loss, in units of the reward per nat.
         discount: weight of a reward one step later in that loss.
-        draw_ahead: whether another process draws the next episodes while a step computes; changes no result.
-        task_choice: which entry of ``tasks`` a step uses: drawn by weight, or one after the other.
-        keep: which weights the run returns: the last ones, or those of the best validation (the mean over entries of the
+        draw_ahead: whether another process samples the next episodes while a step computes; changes no result.
+        task_choice: which entry of ``tasks`` a step uses: one at random, by weight, or each in turn.
+        keep: which weights the run returns: the last ones, or those of the best validation (by the mean over entries of the
             relative gain since the validation before the first step).
         agent_options: options of the agent; ``"none"`` stands for None where an option's type has it (``layers = "none"``).
         tasks: what to train on.

@@ -44,7 +44,7 @@ class RunState:
         step: updates that were made or skipped.
         seconds: wall time, over all its parts.
         skipped: updates that were skipped, for a loss or gradient that wasn't finite.
-        skipped_in_a_row: of these, the latest ones in a row.
+        skipped_in_a_row: of these, how many were the latest in a row.
         validation: headline metrics of the latest validation, by label of the task entry.
         first_validation: of the one before the first step, or the first one at which a metric is finite.
         best_gain: of the best validation so far, see `wirelessgym.train.validation.mean_gain`.

@@ -37,7 +37,7 @@ from wirelessgym.train.config import Configuration
 
 Batch: TypeAlias = tuple[Any, Obs]  # state and observation
 
-AHEAD = 3  # batches that wait at most
+AHEAD = 3  # largest number of batches that wait
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Drawer(ABC):
 
     @abstractmethod
     def __exit__(self, *exception: object) -> None:
-        """Put everything away."""
+        """Release everything."""
 
 
 class DrawerHere(Drawer):
@@ -151,7 +151,7 @@ class DrawerHere(Drawer):
         return batch
 
     def __exit__(self, *exception: object) -> None:
-        """Nothing to put away."""
+        """Nothing to release."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class DrawerAhead(Drawer):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | quiet,
-            start_new_session=True,  # Ctrl-C on the terminal is for the caller, who puts this process away
+            start_new_session=True,  # Ctrl-C on the terminal is for the caller, which ends this process
         )
         self._send(list(tasks))
 
@@ -215,7 +215,9 @@ class DrawerAhead(Drawer):
 
     def _ended(self) -> RuntimeError:
         code = self._process.wait(timeout=10)
-        return RuntimeError(f"the process that draws episodes ended with exit code {code}; draw_ahead = false does without it")
+        return RuntimeError(
+            f"the process that draws episodes ended with exit code {code}; draw_ahead = false avoids that process"
+        )
 
 
 def serve() -> None:

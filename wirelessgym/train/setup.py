@@ -30,10 +30,10 @@ def configured_agent(config: Configuration) -> LearnedAgent:
     """
     options = config.agent_options
     if words := {key for key, value in options.items() if value == NONE}:
-        # Which of them stand for None, only the agent's class knows.
-        types = _types(type(_made(config, {key: value for key, value in options.items() if key not in words})))
+        # Only the agent's class knows which of these words stand for None.
+        types = _types(type(_make(config, {key: value for key, value in options.items() if key not in words})))
         options = options | {key: None for key in words if NoneType in get_args(types.get(key))}
-    return _made(config, options)
+    return _make(config, options)
 
 
 def trainable_parameters(agent: LearnedAgent, modules: Sequence[torch.nn.Module]) -> list[torch.nn.Parameter]:
@@ -92,14 +92,14 @@ def threads(number: int) -> Iterator[None]:
 
 
 def _types(agent: type[LearnedAgent]) -> dict[str, Any]:
-    """Types of an agent's options; none where they have names that were imported for type checkers only."""
+    """Types of an agent's options; empty where they use names that are imported for type checkers only."""
     try:
         return get_type_hints(agent)
     except NameError:
         return {}
 
 
-def _made(config: Configuration, given: dict[str, Any]) -> LearnedAgent:
+def _make(config: Configuration, given: dict[str, Any]) -> LearnedAgent:
     options = {"checkpoint": None, **given}
     if options["checkpoint"] is None:
         options = {"seed": config.seed, **options}
