@@ -62,8 +62,8 @@ def test_the_score_function_has_the_exact_gradient_in_expectation(fragile: bool)
     (exact,) = torch.autograd.grad(-expected_return(task, logits, state, obs).mean(), logits)
     estimates = []
     generator = torch.Generator().manual_seed(1)
-    for _ in range(150):
-        loss = score_function_loss(task, policy_of(logits), state, obs, generator, PolicyGradient(samples_per_episode=16))
+    for _ in range(800):
+        loss = score_function_loss(task, policy_of(logits), state, obs, generator, PolicyGradient(samples_per_episode=2))
         estimates.append(torch.autograd.grad(loss, logits)[0])
     found = torch.stack(estimates)
     error = found.std(0) / len(found) ** 0.5
@@ -84,10 +84,10 @@ def test_the_baseline_is_the_mean_return_of_the_other_plays_of_the_same_episode(
 
 def test_what_comes_after_an_episodes_end_counts_for_nothing():
     task, logits = battery(6, fragile=True), torch.zeros(6, 4, 2, requires_grad=True)
-    waiting = (logits + torch.tensor([50.0, -50.0])).detach().requires_grad_()
     state, obs = task.reset(range(64), seed=2)
-    loss = score_function_loss(task, policy_of(waiting), state, obs, torch.Generator(), PolicyGradient(entropy_bonus=1.0))
-    assert (torch.autograd.grad(loss, waiting)[0][:, 3] == 0).all()  # a full battery has ended the episode
+    loss = score_function_loss(task, policy_of(logits), state, obs, torch.Generator(), PolicyGradient(entropy_bonus=1.0))
+    slopes = torch.autograd.grad(loss, logits)[0].abs().amax((0, 2))
+    assert slopes[:3].min() > 0 and slopes[3] == 0  # a full battery is seen only after an episode's end
 
 
 def test_more_entropy_is_worth_its_bonus():

@@ -267,7 +267,7 @@ class LearnedAgent(Agent):
 
 
 def negative_reward(task: Task, state: Any, action: Action) -> Tensor:
-    """Mean reward of an action over the batch with its sign turned, a scalar that keeps gradients."""
+    """Negative mean reward of an action over the batch, a scalar that keeps gradients."""
     headline = task.score(state, action)[task.headline.name]
     return -headline.mean() if task.headline.higher_is_better else headline.mean()
 

@@ -133,9 +133,10 @@ def load_state(folder: Path, agent: LearnedAgent, parameters: Sequence[Tensor], 
     if not path.is_file():
         card = {} if agent.checkpoint is None else read_card(agent.checkpoint_folder())
         return RunState(inherited={key: card[key] for key in ("tasks", "training") if key in card})
+    content = path.read_bytes()
     try:
-        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:  # what torch makes of damaged bytes
         raise CheckpointError(f"{path} can't be read: {' '.join(str(error).split())}") from None
     agent.check_card(state["card"] if "card" in state else read_card(folder / LAST))
     agent.load_tensors(state["tensors"])
