@@ -95,7 +95,7 @@ class LearnedAgent(Agent):
         )
 
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
-        """Return the scalar that training makes small: by default the negative mean reward.
+        """Return the scalar that training minimises: by default the negative mean reward.
 
         Args:
             task: the task.
@@ -114,7 +114,7 @@ class LearnedAgent(Agent):
         progress: float = 1.0,
         settings: PolicyGradient | None = None,
     ) -> Tensor:
-        """Return the scalar that training makes small on tasks whose actions have consequences (``task.open_loop`` is False).
+        """Return the scalar that training minimises on tasks whose actions have consequences (``task.open_loop`` is False).
 
         By default the negative mean reward over whole episodes: by the score function of `policy` where all action fields are
         discrete, see `score_function_loss`, otherwise through the task's differentiable ``step`` and `forward`.

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from wirelessgym.io import parse_toml
 from wirelessgym.policy_gradient import PolicyGradient
 from wirelessgym.registry import UnknownIdError, make_task, training_files
 from wirelessgym.scenario import Scenario, parse_assignment, refusal
@@ -218,12 +219,12 @@ def _contents(config: str | Path | Mapping[str, Any] | Configuration) -> tuple[s
     if isinstance(config, str) and not config.endswith(".toml"):
         files = training_files()
         if config not in files:
-            advice = hint(config, files, known_as="name a path ending in .toml, or one of these")
-            raise UnknownIdError(f"no training configuration is called {config!r}; {advice}")
+            said = hint(config, files, known_as="expected a path ending in .toml, or one of")
+            raise UnknownIdError(f"no training configuration is called {config!r}; {said}")
         config = files[config]
     path = Path(config)
     try:
-        return path.stem, tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.stem, parse_toml(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"configuration {path.stem}: {path} is not valid TOML: {error}") from error
 
@@ -261,8 +262,7 @@ def _complaint(problem: Any) -> str:
     key = ".".join(loc)
     owner = TaskEntry if loc[:1] == ["tasks"] and len(loc) > 2 else Configuration
     if problem["type"] == "extra_forbidden":
-        prefix = "".join(f"{part}." for part in loc[:-1])
-        return f"unknown key {key!r}; {hint(loc[-1], owner.model_fields, prefix=prefix, known_as='known keys')}"
+        return f"unknown key {key!r}; {hint(loc[-1], owner.model_fields, prefix=key[: -len(loc[-1])], known_as='known keys')}"
     if problem["type"] == "missing":
         return f"missing key {key!r}"
     if not key:  # about the configuration as a whole
