@@ -116,6 +116,15 @@ def test_a_discount_of_almost_nothing_sees_the_next_reward_only():
     assert slopes[1][0] < slopes[0][0]
 
 
+def test_the_loss_is_the_negative_mean_reward_of_the_sampled_actions():
+    task = battery(4)
+    hasty = torch.tensor([0.0, 50.0]).expand(4, 4, 2).clone().requires_grad_()  # always sends
+    state, obs = task.reset(range(16), seed=4)
+    loss = score_function_loss(task, policy_of(hasty), state, obs, torch.Generator())
+    steps = Rollout(task, state, obs).play(lambda _, seen: torch.ones_like(seen["slot"]))
+    assert loss.item() == pytest.approx(-torch.stack([step.metrics["earned"] for step in steps]).mean().item(), rel=1e-6)
+
+
 def test_the_same_generator_gives_the_same_loss_and_another_one_does_not():
     task, logits = battery(4), table(4)
     state, obs = task.reset(range(4))

@@ -105,7 +105,7 @@ def score_function_loss(
     generator: torch.Generator,
     settings: PolicyGradient = PolicyGradient(),
 ) -> Tensor:
-    """Return a scalar whose gradient is an unbiased estimate of that of the negative expected return.
+    """Return the negative mean reward of sampled actions, with an unbiased estimate of its expectation's gradient.
 
     Args:
         task: the task; nothing of it has to be differentiable.
@@ -115,7 +115,9 @@ def score_function_loss(
         generator: what actions are sampled with.
         settings: how many samples, and what else counts.
 
-    The return is the sum of rewards over the episode (or until it terminates) divided by the horizon: a mean reward.
+    Returns:
+        Scalar: rewards, and the entropy's bonus, summed over each episode until it terminates, divided by the horizon, and
+        averaged. With a discount below 1 the gradient, not the value, is that of discounted rewards.
     """
     samples = settings.samples_per_episode
     rows = torch.arange(num_rows(state), device=state.episode.device).repeat_interleave(samples)
@@ -129,8 +131,10 @@ def score_function_loss(
         log_probabilities.append(torch.where(step.live, log_probability(task.spec, logits, action), 0.0))
         entropies.append(torch.where(step.live, entropy(task.spec, logits), 0.0))
         rewards.append(torch.where(step.live, task.reward(step.metrics), 0.0))
-    advantages = _leave_one_out(_returns_to_go(torch.stack(rewards, 1), settings.discount), samples)
-    gain = torch.stack(log_probabilities, 1) * advantages + settings.entropy_bonus * torch.stack(entropies, 1)
+    earned, bonus = torch.stack(rewards, 1), settings.entropy_bonus * torch.stack(entropies, 1)
+    surrogate = torch.stack(log_probabilities, 1) * _leave_one_out(_returns_to_go(earned, settings.discount), samples)
+    # The surrogate has the gradient that is wanted, but its value says nothing: it is replaced by that of the rewards.
+    gain = surrogate - surrogate.detach() + earned + bonus
     return -gain.sum(1).mean() / task.horizon
 
 
