@@ -58,13 +58,14 @@ def course(out: Path) -> list[tuple[str, ...]]:
 
 
 class Stop(Learnable):
-    """Presses Ctrl-C during a step."""
+    """Presses Ctrl-C, or sends another signal, during a step."""
 
     at = 3
+    number = signal.SIGINT
 
     def loss(self, task, state, obs, progress=1.0):
         if round(progress * 6) + 1 == self.at:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
         return super().loss(task, state, obs, progress)
 
 
@@ -88,6 +89,16 @@ def test_an_interrupted_run_goes_on_exactly_as_if_it_had_not_been(unbroken: Path
     whole = Learnable(checkpoint=unbroken / "last")
     whole.weights(make_task("precoding", "rayleigh-32"))
     assert resumed.fingerprint == whole.fingerprint
+
+
+def test_sigterm_saves_what_is_done_as_ctrl_c_does(unbroken: Path, tmp_path: Path):
+    agent = Stop()
+    agent.number = signal.SIGTERM
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", agent=agent)
+    assert len(rows(tmp_path / "broken" / "log.csv")) == 3
+    run(tmp_path / "broken", resume=True, agent=Stop())
+    assert course(tmp_path / "broken") == course(unbroken)
 
 
 def test_rows_that_a_killed_run_logged_after_its_last_checkpoint_are_made_anew(unbroken: Path, tmp_path: Path):
