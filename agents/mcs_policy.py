@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from wirelessgym.fields import Obs
 from wirelessgym.learned import LearnedAgent
-from wirelessgym.link.mcs import LOWEST_MCS
 from wirelessgym.spec import TaskSpec
 
 from ._link import NUM_MCS, policy_logits
@@ -55,10 +54,6 @@ class MCSPolicy(LearnedAgent):
         nn.init.zeros_(last.bias)
         first = nn.Linear(self.window * FEATURES, self.hidden)
         return nn.Sequential(first, nn.GELU(), nn.Linear(self.hidden, self.hidden), nn.GELU(), last)
-
-    def forward(self, task: TaskSpec, obs: Obs) -> Tensor:
-        """Return the likeliest MCS, shape (batch,), int64."""
-        return self.policy(task, obs).argmax(-1) + LOWEST_MCS
 
     def policy(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return logits of MCS 3 to 28, shape (batch, 26); a retransmission has no choice.

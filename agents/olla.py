@@ -27,8 +27,8 @@ class OLLA(Agent):
     """Pick the highest MCS that the reported SINR, less an offset learned from acknowledgements, allows.
 
     Args:
-        step_db: by how much a lost first transmission raises the offset, dB. Step and target are the best of nine pairs on training
-            episodes of the default task at 10 to 100 km/h.
+        step_db: by how much a lost first transmission raises the offset, dB. Step and target are the best of nine pairs on
+            training episodes of the default task at 10 to 100 km/h.
         target: share of first transmissions that may be lost.
         largest_offset_db: the offset stays within plus and minus this.
 

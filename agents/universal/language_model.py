@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from wirelessgym.checkpoint import CheckpointError, sha256
+from wirelessgym.checkpoint import CheckpointError
+from wirelessgym.io import sha256
 from wirelessgym.learned import seeded
 
 from . import models
