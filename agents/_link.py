@@ -10,7 +10,7 @@ from wirelessgym.link.abstraction import CQI_TARGET, Curves, cqi_curves, curves
 from wirelessgym.link.mcs import HIGHEST_MCS, LOWEST_MCS
 
 NUM_MCS = HIGHEST_MCS - LOWEST_MCS + 1
-START_SPREAD = 1.5  # in MCS, of a policy before training about the choice of the inner loop
+START_SPREAD = 1.0  # in MCS, of a policy before training about the choice of the inner loop
 NEVER = -1e4  # a logit of what isn't chosen
 OUT_OF_RANGE_DB = 3.0  # how far below CQI 1 a report of 0 is taken to lie
 

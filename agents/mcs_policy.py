@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from wirelessgym.fields import Obs
 from wirelessgym.learned import LearnedAgent
@@ -19,6 +20,7 @@ from wirelessgym.spec import TaskSpec
 from ._link import NUM_MCS, policy_logits
 
 FEATURES = 6  # of one slot
+NUM_CQI = 16
 
 
 @dataclass(eq=False, kw_only=True)
@@ -52,7 +54,7 @@ class MCSPolicy(LearnedAgent):
         last = nn.Linear(self.hidden, NUM_MCS)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        first = nn.Linear(self.window * FEATURES, self.hidden)
+        first = nn.Linear(self.window * FEATURES + NUM_CQI, self.hidden)
         return nn.Sequential(first, nn.GELU(), nn.Linear(self.hidden, self.hidden), nn.GELU(), last)
 
     def policy(self, task: TaskSpec, obs: Obs) -> Tensor:
@@ -64,7 +66,8 @@ class MCSPolicy(LearnedAgent):
         if len(obs["cqi"]) != len(self._seen):
             raise ValueError(f"{self.name}: expected {len(self._seen)} rows, as reset() was told, got {len(obs['cqi'])}")
         self._seen = torch.cat([self._seen[:, 1:].to(obs["cqi"].device), _features(obs)[:, None]], 1)
-        return policy_logits(self.weights(task)(self._seen.flatten(1)), obs, task.resource_elements)
+        seen = torch.cat([self._seen.flatten(1), one_hot(obs["cqi"], NUM_CQI)], 1)
+        return policy_logits(self.weights(task)(seen), obs, task.resource_elements)
 
 
 def _features(obs: Obs) -> Tensor:
