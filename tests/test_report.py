@@ -15,7 +15,7 @@ from wirelessgym.doctor import BROWSERS, find_browser
 from wirelessgym.record import Value
 from wirelessgym.report import markdown_table, write_csv, write_html, write_markdown
 from wirelessgym.report.tables import best_agents, number, point_table, sections
-from wirelessgym.report.wording import commands, result, setting
+from wirelessgym.report.text import commands, result, setting
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use"}
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wirelessgym.io import sha256
+
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
 SCHEMA = 1
@@ -86,12 +88,6 @@ def load_checkpoint(module: torch.nn.Module, folder: str | Path) -> None:
         raise CheckpointError(
             f"checkpoint: {folder} holds weights of another module than {type(module).__name__}: {reason}"
         ) from None
-
-
-def sha256(path: Path) -> str:
-    """Return a file's SHA-256, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -10,6 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from wirelessgym.io import parse_toml, parse_toml_value
+from wirelessgym.options import refusal
+from wirelessgym.suggest import hint
 
 
 class ScenarioError(ValueError):
@@ -174,7 +177,7 @@ class Scenario(_Strict):
             ScenarioError: if the file is no TOML, or a key or value in it is wrong.
         """
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = parse_toml(path.read_text(encoding="utf-8"))
         except tomllib.TOMLDecodeError as error:
             raise ScenarioError(f"scenario {path.stem}: {path} is not valid TOML: {error}") from error
         return validated(merged(data | {"id": path.stem}, overrides or {}), path.stem)
@@ -204,15 +207,17 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     """Split ``key=value`` from a command line; the value is read as TOML, and as a string where it is none.
 
     Raises:
-        ScenarioError: without ``=``.
+        ScenarioError: without ``=``, or over several lines.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ScenarioError(f"expected key=value, got {text!r}")
+    if "\n" in key or "\n" in value.strip():
+        raise ScenarioError(f"expected key=value on one line, got {text!r}")
     if value.strip().lower() == "none":
         return key.strip(), None
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+        return key.strip(), parse_toml_value(value)
     except tomllib.TOMLDecodeError:
         return key.strip(), value.strip()
 
@@ -246,30 +251,10 @@ def _complaint(problem: Any) -> str:
     key = ".".join(keys)
     owner = _NESTED.get(keys[0], Scenario) if len(keys) > 1 else Scenario
     if problem["type"] == "extra_forbidden":
-        known = list(owner.model_fields)
-        close = difflib.get_close_matches(keys[-1], known, n=1)
-        hint = f"did you mean {'.'.join([*keys[:-1], close[0]])!r}?" if close else f"known keys: {', '.join(known)}"
-        return f"unknown key {key!r}; {hint}"
+        return f"unknown key {key!r}; {hint(keys[-1], owner.model_fields, prefix=key[: -len(keys[-1])], known_as='known keys')}"
     if problem["type"] == "missing":
         return f"missing key {key!r}"
     if not key:  # about the scenario as a whole
         return refusal(problem, {})
     schema = owner.model_json_schema()["properties"][keys[-1]]
     return f"{key}: {refusal(problem, schema)}, got {json.dumps(problem['input'], default=str)}"
-
-
-def refusal(problem: Any, schema: Mapping[str, Any]) -> str:
-    """What was expected instead, in words, from a complaint of pydantic's and the field's JSON schema."""
-    if problem["type"] in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
-        return f"allowed is {_allowed_range(schema)}"
-    message: str = problem["msg"].removeprefix("Value error, ")
-    return message[0].lower() + message[1:]
-
-
-def _allowed_range(schema: Mapping[str, Any]) -> str:
-    """The bounds of a field, which may stand in one of several alternatives."""
-    schemas = [schema]
-    while not any(bound in schemas[0] for bound in ("minimum", "exclusiveMinimum")):
-        schemas = schemas[0].get("anyOf", []) + schemas[1:]
-    low, high = schemas[0].get("minimum"), schemas[0]["maximum"]
-    return f"{low} to {high}" if low is not None else f"above {schemas[0]['exclusiveMinimum']}, up to {high}"

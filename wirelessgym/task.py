@@ -10,17 +10,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from wirelessgym.fields import Action, Field, Obs, Rows
 from wirelessgym.metrics import Metric
-from wirelessgym.scenario import Scenario, refusal
+from wirelessgym.options import check_options
+from wirelessgym.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,6 @@ class State(Rows):
     time_step: Tensor
 
 
-@cache
-def _checked_type(hint: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
-
-
 @dataclass(frozen=True)
 class Task(ABC):
     """One physical-layer problem in one scenario.
@@ -81,15 +75,12 @@ class Task(ABC):
 
         Raises:
             ValueError: naming the task, the option, what is allowed and what came.
+            TypeError: for a scenario that is none.
         """
-        hints = get_type_hints(type(self), include_extras=True)
-        for option in (f.name for f in fields(self) if f.name != "scenario"):
-            value, kind = getattr(self, option), _checked_type(hints[option])
-            try:
-                kind.validate_python(value)
-            except ValidationError as error:
-                said = refusal(error.errors()[0], kind.json_schema())
-                raise ValueError(f"{self.id}: {option}: {said}, got {value!r}") from None
+        if not isinstance(self.scenario, Scenario):
+            raise TypeError(f"{self.id}: scenario: expected a Scenario, got {type(self.scenario).__name__}; see load_scenario")
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scenario"}
+        check_options(self.id, type(self), options)
 
     @property
     def horizon(self) -> int:

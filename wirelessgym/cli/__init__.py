@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wirelessgym import __version__
-from wirelessgym.cli import models
+from wirelessgym.cli import models_command
 from wirelessgym.cli.arguments import Scenario, Seed, Settings, allow_modules_here, new_folder, overrides, split
 from wirelessgym.cli.errors import reports_errors
 
@@ -285,7 +285,7 @@ def export(
     typer.echo(f"{path}: {episodes} episodes of {task}, seed {seed}")
 
 
-app.add_typer(models.app, name="models")
+app.add_typer(models_command.app, name="models")
 
 
 def _folder(path: Path) -> Path:

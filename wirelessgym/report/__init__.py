@@ -17,7 +17,7 @@ from wirelessgym import __version__
 from wirelessgym.metrics import Metric
 from wirelessgym.record import Record
 from wirelessgym.registry import UnknownIdError, task_class
-from wirelessgym.report import wording
+from wirelessgym.report import text as words
 from wirelessgym.report.figures import point_figure, sweep_figure
 from wirelessgym.report.tables import Section, Table, arrow, label, point_table, sections, sweep_table
 
@@ -137,13 +137,13 @@ def _view(section: Section, figures: bool) -> _View:
     draw = sweep_figure if swept else point_figure
     return _View(
         section=section,
-        heading=wording.heading(section),
-        setting=wording.setting(section),
-        sentence=wording.result(section),
-        unit=wording.unit_of(section.first).removeprefix(" in "),
-        caption=wording.caption(section),
+        heading=words.heading(section),
+        setting=words.setting(section),
+        sentence=words.result(section),
+        unit=words.unit_of(section.first).removeprefix(" in "),
+        caption=words.caption(section),
         figure=draw(section) if figures else "",
-        figure_caption=wording.figure_caption(section),
+        figure_caption=words.figure_caption(section),
         overview=sweep_table(section) if swept else None,
         points=list(zip(names, (point_table(records) for _, records in section.points), strict=True)),
     )
@@ -166,20 +166,20 @@ def _render(template: str, records: Sequence[Record], title: str | None, figures
     runs = list(dict.fromkeys((r.provenance.git, r.provenance.dirty) for r in records))
     versions = {f"{name} {found}": None for r in records for name, found in r.provenance.versions.items()}
     return _templates().get_template(template).render(
-        title=title or wording.title(records),
+        title=title or words.title(records),
         version=__version__,
         views=views,
         agents=[name for name in dict.fromkeys(r.agent for r in records if r.role == "agent")],
-        episodes=wording.listing([f"{n:,}" for n in sorted({r.episodes for r in records})]),
-        seeds=wording.listing([str(n) for n in sorted({r.seed for r in records})]),
-        commands=wording.commands(records),
+        episodes=words.listing([f"{n:,}" for n in sorted({r.episodes for r in records})]),
+        seeds=words.listing([str(n) for n in sorted({r.seed for r in records})]),
+        commands=words.commands(records),
         commits=[f"{git}{' with changes' if dirty else ''}" for git, dirty in runs if git],
         versions=list(versions),
-        spec_versions=wording.listing(sorted({r.provenance.spec_version for r in records})),
-        machines=list(dict.fromkeys(wording.machine(r.provenance.hardware) for r in records)),
-        wall_time=wording.duration(sum(r.provenance.wall_time_s for r in records)),
+        spec_versions=words.listing(sorted({r.provenance.spec_version for r in records})),
+        machines=list(dict.fromkeys(words.machine(r.provenance.hardware) for r in records)),
+        wall_time=words.duration(sum(r.provenance.wall_time_s for r in records)),
         failed=[r for r in records if r.status == "failed"],
-        notes=wording.notes(records),
+        notes=words.notes(records),
         definitions=_definitions(records),
     )  # fmt: skip
 
@@ -195,8 +195,8 @@ def _templates() -> Environment:
     )
     environment.filters |= {
         "arrow": arrow,
-        "capitalise_first": wording.capitalised,
-        "last_line": wording.last_line,
+        "capitalise_first": words.capitalised,
+        "last_line": words.last_line,
         "markdown_rows": _markdown,
     }
     return environment

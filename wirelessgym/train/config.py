@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from wirelessgym.io import parse_toml
+from wirelessgym.options import refusal
 from wirelessgym.registry import UnknownIdError, make_task, training_files
-from wirelessgym.scenario import Scenario, parse_assignment, refusal
+from wirelessgym.scenario import Scenario, parse_assignment
+from wirelessgym.suggest import hint
 from wirelessgym.task import Task
 
 LARGEST_SEED = 2**61 - 1  # training and validation seeds have that much room each, see wirelessgym.learned
@@ -195,13 +197,12 @@ def _contents(config: str | Path | Mapping[str, Any] | Configuration) -> tuple[s
     if isinstance(config, str) and not config.endswith(".toml"):
         files = training_files()
         if config not in files:
-            close = difflib.get_close_matches(config, files, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(files) or 'none'}, or a path ending in .toml"
-            raise UnknownIdError(f"no training configuration is called {config!r}; {hint}")
+            said = hint(config, files, known_as="expected a path ending in .toml, or one of")
+            raise UnknownIdError(f"no training configuration is called {config!r}; {said}")
         config = files[config]
     path = Path(config)
     try:
-        return path.stem, tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.stem, parse_toml(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"configuration {path.stem}: {path} is not valid TOML: {error}") from error
 
@@ -239,9 +240,7 @@ def _complaint(problem: Any) -> str:
     key = ".".join(loc)
     owner = TaskEntry if loc[:1] == ["tasks"] and len(loc) > 2 else Configuration
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(loc[-1], owner.model_fields, n=1)
-        hint = f"did you mean {'.'.join([*loc[:-1], close[0]])!r}?" if close else f"known keys: {', '.join(owner.model_fields)}"
-        return f"unknown key {key!r}; {hint}"
+        return f"unknown key {key!r}; {hint(loc[-1], owner.model_fields, prefix=key[: -len(loc[-1])], known_as='known keys')}"
     if problem["type"] == "missing":
         return f"missing key {key!r}"
     if not key:  # about the configuration as a whole
