@@ -41,6 +41,21 @@ def check_options(who: str, owner: type, options: Mapping[str, Any]) -> None:
             raise ValueError(f"{who}: {option}: {refusal(problem, schema)}, got {value!r}") from None
 
 
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a real number; truth values aren't."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def whole_number(name: str, value: object) -> None:
+    """Refuse anything but an integer.
+
+    Raises:
+        TypeError: naming the argument and what came.
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+
+
 def refusal(problem: Any, schema: Mapping[str, Any]) -> str:
     """What was expected instead, in words, from a complaint of pydantic's and the field's JSON schema."""
     if problem["type"] in OUT_OF_RANGE:

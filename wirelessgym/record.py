@@ -16,14 +16,24 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from wirelessgym.io import write_text_atomically
 
 SCHEMA: Literal[1] = 1
 PACKAGES = ("wirelessgym", "torch", "sionna", "gymnasium", "numpy", "scipy", "transformers", "peft")
 
 Interval: TypeAlias = tuple[float, float]
+
+
+def encodable(value: Any) -> Any:
+    """Text as UTF-8 can hold it: lone surrogates, which any exception's message may have, as escapes; other values pass."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+Text: TypeAlias = Annotated[str, BeforeValidator(encodable)]
 
 
 class RecordError(ValueError):
@@ -165,7 +175,7 @@ class Record(_Part):
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
     task: str
     scenario: str
-    agent: str
+    agent: Text
     role: Literal["agent", "floor", "bound"] = "agent"
     seed: int
     episodes: int
@@ -181,13 +191,13 @@ class Record(_Part):
     fallbacks: int | None = None
     parameters: int
     status: Literal["ok", "failed"] = "ok"
-    traceback: str | None = None
-    notes: tuple[str, ...] = ()
+    traceback: Text | None = None
+    notes: tuple[Text, ...] = ()
     scenario_settings: dict[str, Any]
     task_options: dict[str, Any]
     agent_options: dict[str, Any]
     sweep: Sweep | None
-    command: str
+    command: Text
     provenance: Provenance
 
     @property
@@ -216,12 +226,7 @@ class Record(_Part):
 
 def write_record(record: Record, folder: Path) -> Path:
     """Write a record into a folder under its `Record.filename`, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / record.filename
-    partial = path.with_suffix(".partial")
-    partial.write_text(record.to_json(), encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    return write_text_atomically(folder / record.filename, record.to_json())
 
 
 def read_record(path: Path) -> Record:

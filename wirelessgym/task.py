@@ -8,8 +8,8 @@ it is drawn in, on what ran before, or on the agent's actions.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,6 +55,25 @@ class State(Rows):
 
 
 @dataclass(frozen=True)
+class Showcase:
+    """A comparison that shows what a task is about: small enough for a laptop, large enough that the agents differ.
+
+    Attributes:
+        sweep: the swept field and its values, as in `wirelessgym.compare`.
+        reference: id of the agent that the others are compared with.
+        episodes: how many.
+        scenario: scenario id.
+        overrides: options of the task and fields of the scenario.
+    """
+
+    sweep: str
+    reference: str
+    episodes: int = 128
+    scenario: str = "uma-nlos-32"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Task(ABC):
     """One physical-layer problem in one scenario.
 
@@ -69,6 +88,8 @@ class Task(ABC):
     metrics: ClassVar[tuple[Metric, ...]]  # the first is the headline
     differentiable: ClassVar[bool]
     bound_varies: ClassVar[bool] = True  # whether the bound differs from step to step of an episode
+    fallback_agent: ClassVar[str] = "random"  # id of the agent whose action replaces one that misses a deadline
+    showcase: ClassVar[Showcase | None] = None  # what the demo shows of it; None leaves it out
 
     def __post_init__(self) -> None:
         """Refuse options of the wrong type or out of range, as their annotations say.

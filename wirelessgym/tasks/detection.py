@@ -28,7 +28,7 @@ from wirelessgym.modulation import (
     nearest,
     posterior_mean_variance,
 )
-from wirelessgym.task import Task
+from wirelessgym.task import Showcase, Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
 from wirelessgym.tasks._episodes import UsersState, csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
 
@@ -82,6 +82,8 @@ class Detection(Task):
 
     id: ClassVar[str] = "detection"
     default_scenario: ClassVar[str] = "uma-nlos-64"
+    fallback_agent: ClassVar[str] = "mf"
+    showcase: ClassVar[Showcase | None] = Showcase("snr_db=0:20:5", "oamp", overrides={"num_users": 8, "horizon": 1})
     differentiable: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = _METRICS
 

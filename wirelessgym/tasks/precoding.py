@@ -22,7 +22,7 @@ from wirelessgym.channel import Channel
 from wirelessgym.channel.randomness import complex_normal, generators
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.metrics import Metric, energy, from_decibels, user_rates
-from wirelessgym.task import Task
+from wirelessgym.task import Showcase, Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
 from wirelessgym.tasks._episodes import UsersState, csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
 
@@ -58,6 +58,8 @@ class Precoding(Task):
 
     id: ClassVar[str] = "precoding"
     default_scenario: ClassVar[str] = "uma-nlos-64"
+    fallback_agent: ClassVar[str] = "mrt"
+    showcase: ClassVar[Showcase | None] = Showcase("csi_snr_db=0:20:5", "robust_wmmse", overrides={"num_users": 8, "horizon": 1})
     differentiable: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("sum_rate", "bit/s/Hz", True, "sum_k log2(1 + SINR_k)", _SOURCE),
