@@ -46,14 +46,15 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
-def whole_number(name: str, value: object) -> None:
-    """Refuse anything but an integer.
+def whole_number(name: str, value: object) -> int:
+    """Return an argument that has to be an integer.
 
     Raises:
-        TypeError: naming the argument and what came.
+        TypeError: for anything else, naming the argument and what came.
     """
     if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise TypeError(f"{name}: expected an integer, got {value!r}")
+    return int(value)
 
 
 def refusal(problem: Any, schema: Mapping[str, Any]) -> str:

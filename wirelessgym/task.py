@@ -169,7 +169,13 @@ class Task(ABC):
         return torch.zeros_like(state.episode, dtype=torch.bool)
 
     def step(self, state: Any, action: Action) -> tuple[Any, Step]:
-        """Score ``action`` at ``state`` and move on; raises what `score` raises. Reward: the headline metric, more is better."""
+        """Score ``action`` at ``state`` and move on; raises what `score` raises. Reward: the headline metric, more is better.
+
+        Raises:
+            TypeError: for a state that is none.
+        """
+        if not isinstance(state, State):
+            raise TypeError(f"{self.id}: state: expected what reset or step returned, got {type(state).__name__}")
         metrics = self.score(state, action)
         headline = metrics[self.headline.name]
         state, obs = self.advance(state)

@@ -47,16 +47,20 @@ def overrides(settings: list[str] | None, target: Callable[..., object] | None =
 
 
 def allow_modules_here() -> None:
-    """Let ``module:name`` find modules in the current folder, and Gymnasium find our environments."""
+    """Let ``module:name`` find modules in the current folder, and Gymnasium find our environments.
+
+    The folder comes last, here and in worker processes: a ``random.py`` in it doesn't stand in for Python's own.
+    """
     from wirelessgym import register_envs
 
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    os.environ["PYTHONSAFEPATH"] = "1"
+    here = os.getcwd()
+    sys.path[:] = [*(folder for folder in sys.path if folder not in ("", here)), here]
     register_envs()
 
 
 def new_folder(task: str, scenarios: list[str | Path]) -> Path:
-    """Name a folder in ``runs`` that nobody has yet."""
+    """Name a folder in ``runs`` that doesn't exist yet."""
     from datetime import datetime
 
     names = "+".join(Path(str(scenario)).stem for scenario in scenarios)

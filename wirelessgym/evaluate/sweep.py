@@ -38,6 +38,8 @@ def parse_sweep(sweep: str | Mapping[str, Sequence[Any]]) -> tuple[str, list[Any
         if len(sweep) != 1:
             raise SweepError(f"expected one swept field, got {len(sweep)}: {', '.join(map(str, sweep)) or 'none'}")
         axis, given = next(iter(sweep.items()))
+        if not isinstance(axis, str):
+            raise SweepError(f"expected the swept field's name, got {axis!r}")
         if isinstance(given, str) or not isinstance(given, Sequence):
             raise SweepError(f"sweep of {axis}: expected a list of values, got {given!r}")
         values = list(given)
