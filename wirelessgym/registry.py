@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -234,13 +234,14 @@ def build_agent(who: str, cls: type[Agent], options: Mapping[str, Any]) -> Agent
         raise TypeError(f"{who}: {error}") from error
 
 
-def agents_for(task: str, *, unasked: bool = False) -> list[str]:
+def agents_for(task: str | Sequence[str], *, unasked: bool = False) -> list[str]:
     """Return the ids of the agents that do a task, in alphabetical order (imports them).
 
     Args:
-        task: task id.
+        task: task id, or the ids of its family (`TaskSpec.family`).
         unasked: leave out those that take part only when named (`Agent.only_when_named`).
     """
     classes = {name: agent_class(name) for name in ids("agents")}
-    doing = {name: cls for name, cls in classes.items() if task in (cls.tasks or (task,))}
+    family = (task,) if isinstance(task, str) else task
+    doing = {name: cls for name, cls in classes.items() if cls.does(family)}
     return [name for name, cls in doing.items() if not (unasked and cls.only_when_named)]
