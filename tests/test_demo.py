@@ -37,7 +37,7 @@ def test_the_demo_compares_every_baseline_on_every_task_that_has_a_showcase_and_
 
 def test_without_the_language_model_the_demo_goes_on_and_says_why(precoding_alone, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WIRELESSGYM_MODELS", str(tmp_path / "nowhere"))
-    monkeypatch.setattr("wirelessgym.agents.universal.base_models._package_folder", lambda source: None)
+    monkeypatch.setattr("wirelessgym.agents.universal.model_store._package_folder", lambda source: None)
     assert demo.run_demo(tmp_path) == 0
     printed = capsys.readouterr().out
     assert "without the universal agent: " in printed and "wirelessgym models install smollm2-135m" in printed

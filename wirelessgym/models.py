@@ -95,13 +95,13 @@ def _card(folder: Path) -> dict[str, Any]:
     """A checkpoint's card; empty where it is damaged. `wirelessgym.checkpoint.read_card` would import torch."""
     try:
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return card if isinstance(card, dict) else {}
 
 
 def _backbones() -> Any:
-    return agent_module("universal.base_models")
+    return agent_module("universal.model_store")
 
 
 def _backbone_damage(backbones: Any, name: str) -> list[str]:

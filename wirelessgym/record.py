@@ -238,7 +238,7 @@ def read_record(path: Path) -> Record:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or nested too deeply
         raise RecordError(f"record {path.name}: not valid JSON: {error}") from error
     if not isinstance(data, Mapping) or "schema" not in data:
         raise RecordError(f"record {path.name}: expected an object with a 'schema' entry")

@@ -67,7 +67,7 @@ def checkpoint_folders() -> dict[str, Path]:
 
 
 def agent_module(name: str) -> ModuleType:
-    """Return a module beside the agents, such as ``universal.base_models``.
+    """Return a module beside the agents, such as ``universal.model_store``.
 
     Raises:
         ImportError: if it, or what it needs, isn't installed.

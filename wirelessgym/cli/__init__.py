@@ -234,34 +234,21 @@ def doctor() -> None:
 @app.command(epilog="Example:  [bold]wirelessgym bench channel --fast[/]")
 @reports_errors
 def bench(
-    what: Annotated[
-        Literal["channel", "env", "instruction", "decision"] | None,
-        typer.Argument(help="What to time; default: channel and env."),
-    ] = None,
+    what: Annotated[str | None, typer.Argument(help="What to time (see --list); default: channel and env.")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Smaller sizes and fewer repeats.")] = False,
-    out: Annotated[Path | None, typer.Option(help="JSON file for the table of decisions.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the results, where there is one.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Say what can be timed, and stop.")] = False,
 ) -> None:
-    """Time the channel layer against Sionna's own path, and the environments against the tasks they wrap.
-
-    With [bold]instruction[/], a language model's shared instruction against the same words in front of every sequence; with
-    [bold]decision[/], latency and memory of the universal agent beside classical ones.
-    """
-    if out is not None and what != "decision":
-        raise ValueError(f"--out belongs to 'bench decision', got {what or 'no argument'}")
+    """Time things against what they replace or wrap: the channel layer against Sionna's own path, environments against tasks."""
     from wirelessgym import register_envs
-    from wirelessgym.bench import bench_channel, bench_env, bench_instruction
+    from wirelessgym.bench import available, run
 
+    if listed:
+        for name, line in available().items():
+            typer.echo(f"{name:<16}{line}")
+        return
     register_envs()
-    if what == "instruction":
-        bench_instruction(fast=fast)
-    if what == "decision":
-        from wirelessgym.cost import bench_decision
-
-        bench_decision(fast, out)
-    if what in (None, "channel"):
-        bench_channel(fast=fast)
-    if what in (None, "env"):
-        bench_env(fast=fast)
+    run(what, fast, out)
 
 
 @app.command(epilog="Example:  [bold]wirelessgym export channel_prediction --episodes 1000 --out data.h5[/]")
