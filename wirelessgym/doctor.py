@@ -25,13 +25,13 @@ OLDEST_LLVM = 16  # LLVM 15 loads and then aborts at the first ray tracing kerne
 
 @dataclass(frozen=True)
 class Item:
-    """One thing the machine may have.
+    """One thing that may be installed on the machine.
 
     Attributes:
-        name: what.
+        name: of the thing.
         status: ``"ok"``, ``"missing"`` or ``"broken"``.
         detail: what was found.
-        remedy: how to get it, when it isn't fine.
+        remedy: how to get or mend it, unless it's fine.
         core: whether nothing works without it.
     """
 
@@ -69,7 +69,7 @@ def healthy(items: list[Item]) -> bool:
 
 
 class _Missing(Exception):
-    """Not there; the message says what was looked for."""
+    """It isn't installed; the message says what was looked for."""
 
 
 def _look(name: str, probe: Callable[[], str], remedy: str, core: bool = False) -> Item:
@@ -115,7 +115,7 @@ def _gymnasium() -> str:
 
 
 def _channels() -> str:
-    """Draw one short 3GPP episode, which goes through every private name of Sionna that is used."""
+    """Draw one short 3GPP episode, which uses every private name of Sionna that we rely on."""
     registry = importlib.import_module("wirelessgym.registry")
     task = registry.make_task("precoding", scenario="uma-nlos-16", num_users=1, num_subcarriers=1, horizon=1)
     _, obs = task.reset(episodes=[0], seed=0)
@@ -130,7 +130,7 @@ def _machine() -> Item:
     memory = free_memory_bytes()
     detail = f"{cores} cores" + (f", {memory / 2**30:.1f} GiB memory free" if memory else "")
     scarce = memory is not None and memory < SCARCE_BYTES
-    return Item("machine", "ok", detail, "little memory: take fewer --episodes and --processes 1" if scarce else "")
+    return Item("machine", "ok", detail, "little memory: use fewer --episodes and --processes 1" if scarce else "")
 
 
 def free_memory_bytes() -> int | None:

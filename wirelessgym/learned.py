@@ -45,7 +45,7 @@ class LearnedAgent(Agent):
     seed: int = 0
     label: str | None = None
 
-    only_when_named: ClassVar[bool] = True  # fresh weights act at random: no company for baselines unless asked for
+    only_when_named: ClassVar[bool] = True  # fresh weights act at random, so excluded from default comparisons
 
     def __post_init__(self) -> None:
         """Take the options of the checkpoint, where there is one, for those that were left at their default."""
@@ -65,7 +65,7 @@ class LearnedAgent(Agent):
         """Return actions as `act` does, with gradients to the weights of `weights`."""
 
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
-        """Return the scalar that training makes small: by default the mean reward with its sign turned.
+        """Return the scalar that training minimises: by default the negative mean reward.
 
         Args:
             task: the task.
@@ -191,7 +191,7 @@ class LearnedAgent(Agent):
 
 
 def negative_reward(task: Task, state: Any, action: Action) -> Tensor:
-    """Mean reward of an action over the batch with its sign turned, a scalar that keeps gradients."""
+    """Negative mean reward of an action over the batch, a scalar that keeps gradients."""
     headline = task.score(state, action)[task.headline.name]
     return -headline.mean() if task.headline.higher_is_better else headline.mean()
 

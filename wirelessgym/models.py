@@ -1,4 +1,4 @@
-"""Models that come trained with this package, and language models to build on: what there is, and whether it is intact."""
+"""Trained models that come with this package, and language models to build on: which there are, and whether they are intact."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def verify(name: str | None = None) -> list[tuple[str, list[str]]]:
     """Check trained models and installed language models against their SHA-256.
 
     Args:
-        name: one of them; by default all that are here.
+        name: one of them; by default all that are installed.
 
     Returns:
         Each one's name, and what is wrong with it: nothing, if it is intact.

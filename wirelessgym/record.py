@@ -158,7 +158,7 @@ class Record(_Part):
         paired: difference to the reference agent; None for the reference itself, floor, bound and failed ones.
         latency_s: decision latency; None for the bound, which doesn't act.
         deadline_s: time limit of one decision, None without.
-        fallback: agent whose action stood in for late answers.
+        fallback: agent whose actions replaced late answers.
         fallbacks: number of late answers, None without a deadline.
         parameters: trainable parameters.
         status: ``"failed"`` for an agent that raised.

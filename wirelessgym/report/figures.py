@@ -78,7 +78,7 @@ def sweep_figure(section: Section) -> str:
         axes.set_ylabel(_label(section.first))
         axes.margins(x=0.03)
         handles, names = axes.get_legend_handles_labels()
-        # An entry takes about a twelfth of an inch a letter, and half an inch for its line.
+        # An entry takes about a twelfth of an inch per letter, and half an inch for its line.
         columns = max(1, int(WIDTH_INCHES / (0.55 + 0.085 * max(map(len, names)))))
         figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), columns), handlelength=3.4)
         return _svg(figure, f"{section.first.headline} over {section.axis} for {', '.join(section.agents)}")
