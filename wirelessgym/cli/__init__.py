@@ -93,7 +93,8 @@ def compare(
     agents: Annotated[
         list[str] | None,
         typer.Option(
-            help="Comma-separated agents; options as id:option=value, your own as module:name. Default: every non-learned agent except ml."
+            help="Comma-separated agents; options as id:option=value, your own as module:name. "
+            "Default: every non-learned agent except ml."
         ),
     ] = None,
     scenario: Annotated[

@@ -160,7 +160,7 @@ def _check_numbers(episodes: int, seed: int, processes: int | None, deadline_s: 
         if processes < 1:
             raise ValueError(f"processes: expected at least 1, got {processes}")
     if deadline_s is not None and not (is_number(deadline_s) and 0 < deadline_s < math.inf):
-        raise ValueError(f"deadline_s: expected a positive, finite number of seconds, got {deadline_s!r}")
+        raise ValueError(f"deadline_s: expected a positive number of seconds (finite), got {deadline_s!r}")
 
 
 def _points(
