@@ -41,7 +41,7 @@ def test_costs_name_latency_and_weights_of_every_agent(two_agents, tmp_path, cap
 
 def test_a_file_for_another_bench_is_refused():
     result = CliRunner().invoke(app, ["bench", "channel", "--out", "x.json"])
-    assert result.exit_code == 2 and "--out belongs to a bench that writes a file" in result.output
+    assert result.exit_code == 2 and "--out belongs to 'bench decision'" in result.output
 
 
 def test_memory_grows_by_what_is_held_at_the_same_time():

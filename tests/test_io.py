@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from wirelessgym.io import parse_toml, parse_toml_value, write_atomically, write_text_atomically
+from wirelessgym.io import parse_toml, parse_toml_value, read_toml, write_atomically, write_text_atomically
 
 
 def test_a_file_appears_whole_in_folders_made_as_needed(tmp_path):
@@ -35,8 +35,10 @@ def test_a_full_disk_is_told_with_the_files_own_name(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_told_with_the_files_own_name(tmp_path):
     (tmp_path / "taken").write_text("")
-    with pytest.raises(OSError, match="taken"):
-        write_text_atomically(tmp_path / "taken" / "one.txt", "")
+    for path in (tmp_path / "taken" / "one.txt", tmp_path / "taken" / "a" / "one.txt"):
+        with pytest.raises(OSError) as caught:
+            write_text_atomically(path, "")
+        assert caught.value.filename in (str(tmp_path / "taken"), str(path.parent)) and "partial" not in str(caught.value)
 
 
 def test_an_error_about_another_file_stays_as_it_is(tmp_path):
@@ -49,6 +51,14 @@ def test_an_error_about_another_file_stays_as_it_is(tmp_path):
 def test_toml_nested_too_deeply_is_no_toml(text):
     with pytest.raises(tomllib.TOMLDecodeError, match="nested too deeply"):
         parse_toml(text)
+
+
+def test_numbers_too_long_for_python_and_bytes_that_are_no_text_are_no_toml(tmp_path):
+    with pytest.raises(tomllib.TOMLDecodeError, match="4300 digits"):
+        parse_toml("value = " + "9" * 5000)
+    (tmp_path / "one.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(tomllib.TOMLDecodeError, match="not UTF-8"):
+        read_toml(tmp_path / "one.toml")
 
 
 def test_a_value_is_one_value():

@@ -88,6 +88,14 @@ def test_numpys_numbers_count_as_pythons() -> None:
         (["--deadline-ms", "inf"], "expected a positive number of seconds"),
         (["--scenario", "deep.toml"], "deep.toml is not valid TOML: nested too deeply"),
         (["--set", "snr_db=" + "[" * 5000], "snr_db: input should be a valid"),
+        (["--scenario", "no_text.toml"], "no_text.toml is not valid TOML: not UTF-8"),
+        (["--set", "num_users=" + "9" * 5000], "num_users: "),
+        (
+            ["--set", "task=detection"],
+            "--set task: this is no field or option of the task but an argument of the command, use TASK",
+        ),
+        (["--sweep", "scenario=rayleigh-32,cdl-c-32"], "scenario is no field to sweep; give several scenarios"),
+        (["--agents", "mine:act:depth=3"], "act is no class, so it takes no options, got depth"),
         (["--agents", "wmmse:iterations=2.5"], "agent 'wmmse': iterations: input should be a valid integer, got 2.5"),
     ],
     ids=lambda value: str(value)[:50],
@@ -97,6 +105,8 @@ def test_the_command_line_refuses_them_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    Path("mine.py").write_text("def act(obs): ...")
+    Path("no_text.toml").write_bytes(b"\xff\xfe")
     Path("deep.toml").write_text("snr_db = " + "[" * 5000 + "]" * 5000)
     result = CliRunner().invoke(app, ["compare", "precoding", *arguments])
     assert result.exit_code == 2 and message in result.output and result.output.count("\n") == 1, result.output[:2000]

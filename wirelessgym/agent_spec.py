@@ -144,6 +144,8 @@ def named_agent(text: str) -> Agent:
         raise ImportError(f"module {module_name!r} has no {attribute!r}")
     found = vars(module)[attribute]
     if not inspect.isclass(found):
+        if options:
+            raise TypeError(f"agent {text!r}: {attribute} is no class, so it takes no options, got {', '.join(options)}")
         return as_agent(found)
     if issubclass(found, Agent):
         return build_agent(f"agent {text!r}", found, options)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from wirelessgym.io import parse_toml
+from wirelessgym.io import read_toml
 from wirelessgym.registry import Kind, ids
 
 
@@ -51,7 +51,7 @@ def catalogue(kind: Kind) -> list[Listing]:
 
 def _scenario(path: Path) -> Listing:
     try:
-        description = str(parse_toml(path.read_text(encoding="utf-8")).get("description", ""))
+        description = str(read_toml(path).get("description", ""))
     except tomllib.TOMLDecodeError as error:
         description = f"not valid TOML: {error}"
     return Listing(path.stem, description)

@@ -38,7 +38,7 @@ def check_options(who: str, owner: type, options: Mapping[str, Any]) -> None:
         except ValidationError as error:
             problem = error.errors()[0]
             schema = kind.json_schema() if problem["type"] in OUT_OF_RANGE else {}
-            raise ValueError(f"{who}: {option}: {refusal(problem, schema)}, got {value!r}") from None
+            raise ValueError(f"{who}: {option}: {refusal(problem, schema)}, got {value!r:.200}") from None
 
 
 def is_number(value: object) -> bool:
@@ -59,7 +59,7 @@ def whole_number(name: str, value: object) -> int:
 
 def refusal(problem: Any, schema: Mapping[str, Any]) -> str:
     """What was expected instead, in words, from a complaint of pydantic's and the field's JSON schema."""
-    if problem["type"] in OUT_OF_RANGE:
+    if schema and problem["type"] in OUT_OF_RANGE:
         return f"allowed is {_allowed_range(schema)}"
     message: str = problem["msg"].removeprefix("Value error, ")
     return message[0].lower() + message[1:]

@@ -18,9 +18,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from wirelessgym.io import write_text_atomically
+from wirelessgym.options import refusal
 
 SCHEMA: Literal[1] = 1
 PACKAGES = ("wirelessgym", "torch", "sionna", "gymnasium", "numpy", "scipy", "transformers", "peft")
@@ -249,8 +250,10 @@ def read_record(path: Path) -> Record:
         )
     try:
         return Record.model_validate(data)
-    except ValueError as error:
-        raise RecordError(f"record {path.name}: {error}") from error
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, found['loc']))}: {refusal(found, {})}" for found in error.errors()]
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise RecordError(f"record {path.name}: {'; '.join(problems[:3])}{more}") from error
 
 
 def read_records(folder: Path) -> list[Record]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from wirelessgym.io import parse_toml, parse_toml_value
+from wirelessgym.io import parse_toml_value, read_toml
 from wirelessgym.options import refusal
 from wirelessgym.suggest import hint
 
@@ -177,7 +177,7 @@ class Scenario(_Strict):
             ScenarioError: if the file is no TOML, or a key or value in it is wrong.
         """
         try:
-            data = parse_toml(path.read_text(encoding="utf-8"))
+            data = read_toml(path)
         except tomllib.TOMLDecodeError as error:
             raise ScenarioError(f"scenario {path.stem}: {path} is not valid TOML: {error}") from error
         return validated(merged(data | {"id": path.stem}, overrides or {}), path.stem)

@@ -37,13 +37,10 @@ def run(subject: str | None = None, fast: bool = False, out: Path | None = None)
     known = available()
     if subject is not None and subject not in known:
         raise UnknownIdError(f"no subject of bench is called {subject!r}; {hint(subject, known)}")
-    chosen = {name: importlib.import_module(f"{__name__}.subjects.{name}") for name in ([subject] if subject else known)}
-    writing = [name for name, module in chosen.items() if "out" in inspect.signature(module.bench).parameters]
-    if subject is None:
-        chosen = {name: module for name, module in chosen.items() if getattr(module, "BY_DEFAULT", False)}
-    options = {} if out is None else {"out": out}
+    modules = {name: importlib.import_module(f"{__name__}.subjects.{name}") for name in known}
+    writing = [name for name, module in modules.items() if "out" in inspect.signature(module.bench).parameters]
     if out is not None and subject not in writing:
-        raise ValueError(
-            f"--out belongs to a bench that writes a file, 'bench {' or '.join(writing)}', got {subject or 'no argument'}"
-        )
-    return [row for module in chosen.values() for row in module.bench(fast, **options)]
+        raise ValueError(f"--out belongs to 'bench {' or '.join(writing)}', which writes a file, got {subject or 'no argument'}")
+    chosen = [modules[subject]] if subject else [module for module in modules.values() if getattr(module, "BY_DEFAULT", False)]
+    options = {} if out is None else {"out": out}
+    return [row for module in chosen for row in module.bench(fast, **options)]

@@ -42,8 +42,15 @@ def overrides(settings: list[str] | None, target: Callable[..., object] | None =
     taken = {parameter.name for parameter in parameters if parameter.kind is not Parameter.VAR_KEYWORD}
     for key in found:
         if key in taken:
-            raise ValueError(f"--set {key}: this is an option of its own, use --{key.replace('_', '-')}")
+            raise ValueError(
+                f"--set {key}: this is no field or option of the task but an argument of the command, use {_flag(key)}"
+            )
     return found
+
+
+def _flag(key: str) -> str:
+    """How a parameter of a comparison is given on the command line."""
+    return {"task": "TASK", "deadline_s": "--deadline-ms"}.get(key, f"--{key.replace('_', '-')}")
 
 
 def allow_modules_here() -> None:

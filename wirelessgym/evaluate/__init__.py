@@ -180,6 +180,8 @@ def _points(
     if sweep is None:
         return [Point(make_task(cls, one, **overrides), None) for one in settings]
     axis, values = parse_sweep(sweep)
+    if axis in ("task", "scenario"):
+        raise SweepError(f"{axis} is no field to sweep; give several scenarios as scenario, or compare task by task")
     if axis in overrides:
         raise SweepError(f"{axis} is swept and set to {overrides[axis]!r} at once")
     if axis == "tx_power_dbw" and overrides.get("noise_power_dbw") is None:

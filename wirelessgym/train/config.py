@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from wirelessgym.io import parse_toml
+from wirelessgym.io import read_toml
 from wirelessgym.options import refusal
 from wirelessgym.registry import UnknownIdError, make_task, training_files
 from wirelessgym.scenario import Scenario, parse_assignment
@@ -202,7 +202,7 @@ def _contents(config: str | Path | Mapping[str, Any] | Configuration) -> tuple[s
         config = files[config]
     path = Path(config)
     try:
-        return path.stem, parse_toml(path.read_text(encoding="utf-8"))
+        return path.stem, read_toml(path)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"configuration {path.stem}: {path} is not valid TOML: {error}") from error
 
