@@ -15,7 +15,8 @@ from typing import Any
 def write_atomically(path: Path | str) -> Iterator[Path]:
     """Give a path to write to, which becomes ``path`` once the block has ended well; folders are made as needed.
 
-    Readers see the old file or the new one, never a part, and a process that dies on the way leaves the old one.
+    Readers see the old file or the new one, never a part, and a process that dies on the way, or a machine that loses power,
+    leaves the old one.
 
     Yields:
         A path in the same folder, ending in ``.partial`` and this process's own, so that two may write the same file. It's
@@ -29,7 +30,9 @@ def write_atomically(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        _sync(partial)
         os.replace(partial, path)
+        _sync(path.parent)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(partial), partial):
             raise  # about something else that the block does
@@ -37,6 +40,18 @@ def write_atomically(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone, or never there
             partial.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk; systems that can't open folders do without."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text_atomically(path: Path | str, text: str) -> Path:
