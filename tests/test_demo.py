@@ -48,3 +48,10 @@ def test_the_demo_says_with_its_exit_code_that_an_agent_failed(precoding_alone, 
     monkeypatch.setattr("wirelessgym.agents.mrt.unit_rows", lambda csi: 1 / 0)
     assert demo.run_demo(tmp_path) == 1
     assert "ZeroDivisionError" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("task", ids("tasks"))
+def test_a_tasks_fallback_and_the_reference_of_its_showcase_are_agents_that_do_it(task):
+    cls = task_class(task)
+    assert cls.fallback_agent in agents_for(task)
+    assert cls.showcase is None or cls.showcase.reference in agents_for(task)
