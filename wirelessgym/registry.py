@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from wirelessgym.plugins import public_class
 from wirelessgym.suggest import hint
 
 if TYPE_CHECKING:
@@ -83,18 +84,7 @@ def _class(kind: Kind, name: str, base: type) -> Any:
     if not isinstance(name, str):
         raise TypeError(f"{kind[:-1]}: expected an id, got {name!r}")
     if name in _files(kind):
-        module = importlib.import_module(f"wirelessgym.{kind}.{name}")
-        found = [
-            value
-            for value in vars(module).values()
-            if inspect.isclass(value)
-            and issubclass(value, base)
-            and value.__module__ == module.__name__
-            and not value.__name__.startswith("_")
-        ]
-        if len(found) != 1:
-            raise ImportError(f"{module.__name__} should define one public {base.__name__}, found {len(found)}")
-        return found[0]
+        return public_class(importlib.import_module(f"wirelessgym.{kind}.{name}"), base)
     if name in (plugins := _plugins(kind)):
         loaded = plugins[name].load()
         if not (inspect.isclass(loaded) and issubclass(loaded, base)):
@@ -190,9 +180,9 @@ def make_task(task: str | type[Task], scenario: str | Path | Scenario | None = N
 
 
 def _refuse_unknown(cls: type[Task], own: set[str], overrides: Mapping[str, Any]) -> None:
-    from wirelessgym.scenario import Scenario, ScenarioError
+    from wirelessgym.scenario import TOP_LEVEL_KEYS, Scenario, ScenarioError
 
-    known = sorted(set(Scenario.model_fields) | own)
+    known = sorted(set(Scenario.model_fields) | set(TOP_LEVEL_KEYS) | own)
     for key in overrides:
         if key.partition(".")[0] not in known:
             raise ScenarioError(f"{cls.id}: unknown option or scenario key {key!r}; {hint(key, known)}")

@@ -186,7 +186,7 @@ def _render(template: str, records: Sequence[Record], title: str | None, figures
         commands=words.commands(records),
         commits=[f"{git}{' with changes' if dirty else ''}" for git, dirty in runs if git],
         versions=list(versions),
-        spec_versions=words.listing(sorted({r.provenance.spec_version for r in records})),
+        channels=words.channels(records),
         machines=list(dict.fromkeys(words.machine(r.provenance.hardware) for r in records)),
         wall_time=words.duration(sum(r.provenance.wall_time_s for r in records)),
         failed=[r for r in records if r.status == "failed"],
