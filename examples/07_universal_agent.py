@@ -25,7 +25,7 @@ def main() -> None:
         state, obs = task.reset(episodes=range(16), seed=7)
         _, step = task.step(state, trained.act(task, obs))
         print(
-            f"{trained.words(task)}\n  -> {task.headline.name} {step.metrics[task.headline.name].mean():.3f} {task.headline.unit}"
+            f"{trained.instruction(task)}\n  -> {task.headline.name} {step.metrics[task.headline.name].mean():.3f} {task.headline.unit}"
         )
 
     # A fresh one: the same heads without a language model, trained on one task through its differentiable step.

@@ -29,7 +29,7 @@ def test_the_demo_compares_every_baseline_on_every_task_and_writes_one_report(sh
 def test_without_the_language_model_the_demo_goes_on_and_says_why(short, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "PARTS", demo.PARTS[:1])
     monkeypatch.setenv("WIRELESSGYM_MODELS", str(tmp_path / "nowhere"))
-    monkeypatch.setattr("wirelessgym.agents.universal.models._package_folder", lambda source: None)
+    monkeypatch.setattr("wirelessgym.agents.universal.model_store._package_folder", lambda source: None)
     assert demo.run_demo(tmp_path) == 0
     printed = capsys.readouterr().out
     assert "without the universal agent: " in printed and "wirelessgym models install smollm2-135m" in printed

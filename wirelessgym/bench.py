@@ -104,7 +104,7 @@ def bench_instruction(fast: bool = False) -> list[Row]:
     """
     batch, layers = (16 if fast else 64), 6
     with one_thread():
-        models = agent_module("universal.models")
+        models = agent_module("universal.model_store")
         installed = any(model.name == "smollm2-135m" and model.installed for model in models.catalogue())
         name = "smollm2-135m" if installed else "random"
         try:

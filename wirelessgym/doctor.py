@@ -147,7 +147,7 @@ def _transformers() -> str:
 
 
 def _language_model() -> str:
-    known = {model.name: model for model in agent_module("universal.models").catalogue()}
+    known = {model.name: model for model in agent_module("universal.model_store").catalogue()}
     if not known[BACKBONE].installed:
         raise _Missing(f"{BACKBONE} is not installed; the universal agent needs it")
     return f"{BACKBONE} in {known[BACKBONE].path}"

@@ -97,7 +97,7 @@ def verify(name: str | None = None) -> list[tuple[str, list[str]]]:
 
 
 def _backbones() -> Any:
-    return agent_module("universal.models")
+    return agent_module("universal.model_store")
 
 
 def _backbone_damage(backbones: Any, name: str) -> list[str]:

@@ -66,7 +66,7 @@ def checkpoint_folders() -> dict[str, Path]:
 
 
 def agent_module(name: str) -> ModuleType:
-    """Return a module beside the agents, such as ``universal.models``; raises ImportError if it or what it needs isn't there."""
+    """Return a module beside the agents, such as ``universal.model_store``; raises ImportError if it or what it needs isn't there."""
     return importlib.import_module(f"wirelessgym.agents.{name}")
 
 

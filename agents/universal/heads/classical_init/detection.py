@@ -24,9 +24,10 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import llrs_of_logits, log_likelihoods
 from wirelessgym.task import Task
 
-from ..._detection import matched, noise_power_of, points_of, wants_llrs
-from ..._linear import served
-from ._layers import LEAST_NOISE, mlp, parts, silent
+from ...._detection import matched, noise_power_of, points_of, wants_llrs
+from ...._linear import served
+from .._layers import LEAST_NOISE, mlp, parts, zero_init
+from ..base import Head
 
 CHANNELS = 48
 USER_FEATURES = 13
@@ -105,14 +106,14 @@ class Exchange(torch.nn.Module):
         return features + update
 
 
-class Head(torch.nn.Module):
+class DetectionHead(Head):
     """Encoder and decoder of the detection task. A sequence is one received vector, a token one user."""
 
     ordered = False
     mixed_precision = False  # matrices are inverted
 
     def __init__(self, task: Task, width: int) -> None:
-        super().__init__()
+        super().__init__(task, width)
         self.look = mlp(USER_FEATURES, CHANNELS, CHANNELS)
         self.before = torch.nn.ModuleList([Exchange(), Exchange()])
         self.to_token = mlp(CHANNELS, 256, width)
@@ -121,10 +122,10 @@ class Head(torch.nn.Module):
         self.again = mlp(USER_FEATURES, CHANNELS, CHANNELS)
         self.turns = torch.nn.ModuleList([Exchange() for _ in range(LAST_TURNS)])
         self.ask = torch.nn.ModuleList([torch.nn.Linear(CHANNELS, 32) for _ in range(LAST_TURNS)])
-        self.score = torch.nn.ModuleList([silent(mlp(32, 32, 1, bias=False)) for _ in range(LAST_TURNS)])
+        self.score = torch.nn.ModuleList([zero_init(mlp(32, 32, 1, bias=False)) for _ in range(LAST_TURNS)])
         # Boldness, and where another turn follows the pace of its messages.
-        self.pace = torch.nn.ModuleList([silent(mlp(CHANNELS, 32, 2)) for _ in range(LAST_TURNS - 1)])
-        self.pace.append(silent(mlp(CHANNELS, 32, 1)))
+        self.pace = torch.nn.ModuleList([zero_init(mlp(CHANNELS, 32, 2)) for _ in range(LAST_TURNS - 1)])
+        self.pace.append(zero_init(mlp(CHANNELS, 32, 1)))
         self.place = torch.nn.ModuleList([torch.nn.Linear(5, 32) for _ in range(LAST_TURNS)])
 
     def encode(self, task: Task, obs: Obs) -> tuple[Tensor, Tensor, Context]:

@@ -19,16 +19,17 @@ from torch import Tensor
 from wirelessgym.fields import Action, Obs
 from wirelessgym.task import Task
 
-from ..._detection import answer, noise_power_of, points_of, wants_llrs
-from ..._linear import served
-from ..._sizes import SizedNetwork
-from ...oamp import error_variance
-from ..default._layers import mlp, parts
+from ...._detection import answer, noise_power_of, points_of, wants_llrs
+from ...._linear import served
+from ...._sizes import SizedNetwork
+from ....oamp import error_variance
+from .._layers import mlp, parts
+from ..base import Head
 
 CHANNEL_HIDDEN = 1024  # a choice made here
 
 
-class Head(SizedNetwork):
+class DetectionHead(Head, SizedNetwork):
     """Encoder and decoder of the detection task. Slots may be any number, antennas and users are those of the first task."""
 
     ordered = True
@@ -36,7 +37,8 @@ class Head(SizedNetwork):
 
     def __init__(self, task: Task, width: int) -> None:
         antennas, users = next(field.shape for field in task.observation_fields if field.name == "csi")
-        super().__init__(antennas=antennas, users=users)
+        super().__init__(task, width)
+        self.sizes = {"antennas": antennas, "users": users}
         self.channel_to_token = mlp(2 * antennas * users, CHANNEL_HIDDEN, width)
         self.received_to_token = mlp(2 * antennas, 2 * antennas, width, width)
         self.output = mlp(width, width, 2 * users)

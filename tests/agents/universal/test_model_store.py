@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from wirelessgym.agents.universal import models
+from wirelessgym.agents.universal import model_store as models
 from wirelessgym.agents.universal.backbone import Backbone
 
 from wirelessgym.checkpoint import CheckpointError, sha256

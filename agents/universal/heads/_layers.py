@@ -20,7 +20,7 @@ def mlp(*sizes: int, bias: bool = True) -> torch.nn.Sequential:
     return torch.nn.Sequential(*layers, torch.nn.Linear(*last, bias=bias))
 
 
-def silent(module: torch.nn.Sequential) -> torch.nn.Sequential:
+def zero_init(module: torch.nn.Sequential) -> torch.nn.Sequential:
     """Set the last layer to zero, so that training starts from what the outputs correct."""
     for parameter in module[-1].parameters():
         torch.nn.init.zeros_(parameter)
@@ -32,6 +32,6 @@ def parts(x: Tensor) -> Tensor:
     return torch.view_as_real(x.resolve_conj())
 
 
-def turned(x: Tensor, radians: Tensor) -> Tensor:
+def rotate_phase(x: Tensor, radians: Tensor) -> Tensor:
     """Turn complex ``x`` by an angle."""
     return x * torch.polar(torch.ones_like(radians), radians)

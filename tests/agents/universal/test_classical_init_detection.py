@@ -1,4 +1,4 @@
-"""Detection by the default head: exact where two users are all there is, EP where it starts, and the symmetries it keeps."""
+"""Detection by the classically initialised head: exact where two users are all there is, EP where it starts, and the symmetries it keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from universal_agents import TINY_BACKBONE, episodes, stirred, universal
-from wirelessgym.agents.universal.default.detection import Belief, pair_log_likelihoods, start, turn
+from wirelessgym.agents.universal.heads.classical_init.detection import Belief, pair_log_likelihoods, start, turn
 
 from wirelessgym import make_agent, make_task
 from wirelessgym.learned import LearnedAgent

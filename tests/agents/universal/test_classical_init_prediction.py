@@ -1,4 +1,4 @@
-"""Channel prediction by the default head: its real form, its spectra and filters against textbook ones, and its symmetries."""
+"""Channel prediction by the classically initialised head: its real form, its spectra and filters against textbook ones, and its symmetries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from universal_agents import TINY_BACKBONE, episodes, stirred, tone, universal
-from wirelessgym.agents.universal.default._doppler import (
+from wirelessgym.agents.universal.heads.classical_init._doppler import (
     FREQUENCIES,
     predict,
     predict_alike,
@@ -17,7 +17,7 @@ from wirelessgym.agents.universal.default._doppler import (
     spectra,
     waves,
 )
-from wirelessgym.agents.universal.default.channel_prediction import HIGHEST_DOPPLER, highest_doppler
+from wirelessgym.agents.universal.heads.classical_init.channel_prediction import HIGHEST_DOPPLER, highest_doppler
 
 from wirelessgym import make_agent
 from wirelessgym.learned import LearnedAgent

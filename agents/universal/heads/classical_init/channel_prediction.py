@@ -21,9 +21,10 @@ from torch import Tensor
 from wirelessgym.fields import Action, Obs
 from wirelessgym.task import Task
 
-from ..._prediction import estimated_noise_power, from_bins, max_doppler_hz, num_future, to_bins
+from ...._prediction import estimated_noise_power, from_bins, max_doppler_hz, num_future, to_bins
 from ._doppler import FREQUENCIES, predict, predict_alike, spectra
-from ._layers import LEAST_NOISE, TINY, mlp, parts, silent
+from .._layers import LEAST_NOISE, TINY, mlp, parts, zero_init
+from ..base import Head
 
 CHANNELS = 128
 BINS = 160  # that get a spectrum of their own
@@ -54,14 +55,14 @@ class Context:
     features: Tensor
 
 
-class Head(torch.nn.Module):
+class ChannelPredictionHead(Head):
     """Encoder and decoder of the channel prediction task. A token is one strong bin."""
 
     ordered = False
     mixed_precision = False  # matrices are inverted
 
     def __init__(self, task: Task, width: int) -> None:
-        super().__init__()
+        super().__init__(task, width)
         self.num_past, self.num_future = task.observation_fields[0].shape[0], num_future(task)
         features = FREQUENCIES + 2 * self.num_past + 2 + 12 + 8
         self.look = mlp(features, 256, CHANNELS)
@@ -72,8 +73,8 @@ class Head(torch.nn.Module):
         self.listen = torch.nn.MultiheadAttention(CHANNELS, 4, batch_first=True)
         self.listen_norm = torch.nn.LayerNorm(CHANNELS)
         self.mix_again = _mixer()
-        self.correct = silent(torch.nn.Sequential(torch.nn.LayerNorm(CHANNELS), *mlp(CHANNELS, 256, FREQUENCIES + 2)))
-        self.directly = silent(torch.nn.Sequential(torch.nn.LayerNorm(CHANNELS), *mlp(CHANNELS, 256, 2 * self.num_future)))
+        self.correct = zero_init(torch.nn.Sequential(torch.nn.LayerNorm(CHANNELS), *mlp(CHANNELS, 256, FREQUENCIES + 2)))
+        self.directly = zero_init(torch.nn.Sequential(torch.nn.LayerNorm(CHANNELS), *mlp(CHANNELS, 256, 2 * self.num_future)))
 
     def encode(self, task: Task, obs: Obs) -> tuple[Tensor, None, Context]:
         """Return a token for each of the strongest bins, shape (batch, TOKENS, width), strongest first, and all bins' start.

@@ -20,10 +20,11 @@ from wirelessgym.capacity import shares, structured_precoder
 from wirelessgym.fields import Action, Obs
 from wirelessgym.task import Task
 
-from ..._linear import served, wants_structure
-from ..._sizes import SizedNetwork
-from ...wmmse import WMMSE
-from ..default._layers import mlp, parts
+from ...._linear import served, wants_structure
+from ...._sizes import SizedNetwork
+from ....wmmse import WMMSE
+from .._layers import mlp, parts
+from ..base import Head
 from ._attention import Encoder
 
 DEPTH, HEADS, HEAD_WIDTH, HIDDEN = 3, 8, 64, 256
@@ -44,7 +45,7 @@ class Context:
     structure: Tensor | None = None
 
 
-class Head(SizedNetwork):
+class PrecodingHead(Head, SizedNetwork):
     """Encoder and decoder of the precoding task. Users may be any number, antennas are those of the first task."""
 
     ordered = True  # the paper's language model is causal: a user's token sees those before it
@@ -52,7 +53,8 @@ class Head(SizedNetwork):
 
     def __init__(self, task: Task, width: int) -> None:
         antennas = task.scenario.num_antennas
-        super().__init__(antennas=antennas)
+        super().__init__(task, width)
+        self.sizes = {"antennas": antennas}
         self.users = Encoder(2 * antennas, DEPTH, HEADS, HEAD_WIDTH, HIDDEN)
         self.to_token = torch.nn.Linear(2 * antennas, width)
         self.output = mlp(width, width, 2)
