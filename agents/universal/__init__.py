@@ -18,7 +18,7 @@ import torch
 
 from wirelessgym.checkpoint import CheckpointError, read_card
 from wirelessgym.learned import SHIPPED, LearnedAgent
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from .headed import HeadedAgent, Model
 from .instruction import instruction as written
@@ -93,7 +93,7 @@ class Universal(HeadedAgent):
         )
         return backbone, backbone.width
 
-    def instruction(self, task: Task) -> str:
+    def instruction(self, task: TaskSpec) -> str:
         """The instruction that the backbone reads."""
         return written(task) if self.instructed else ""
 

@@ -1,4 +1,4 @@
-"""The language model inside the universal agent: a shared instruction, a text, then data tokens in; hidden states at the data out.
+"""The language model inside the universal agent: an instruction, a text and data tokens in; hidden states at the data out.
 
 All episodes of a batch read the same instruction. It runs through the model once, as a batch of one, and all sequences share its
 keys and values. Where episodes are told something of their own, each distinct text is read once behind the instruction, and the

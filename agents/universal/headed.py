@@ -15,6 +15,7 @@ from torch import Tensor
 from wirelessgym.checkpoint import CheckpointError
 from wirelessgym.fields import Action, Obs, to
 from wirelessgym.learned import LearnedAgent, refuse_misfit, seeded
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 from .heads import PRESETS, Head, head_class, head_id, known_tasks
@@ -54,19 +55,19 @@ class HeadedAgent(LearnedAgent):
     def make_backbone(self) -> tuple[torch.nn.Module | None, int]:
         """Return the backbone, called with (instruction, tokens, ordered, mask, texts), or None; and the width of its tokens."""
 
-    def instruction(self, task: Task) -> str:
+    def instruction(self, task: TaskSpec) -> str:
         """The instruction that the backbone reads; by default it reads none."""
         return ""
 
-    def build(self, task: Task) -> torch.nn.Module:
+    def build(self, task: TaskSpec) -> torch.nn.Module:
         """Return the backbone, and room for the tasks' heads."""
         return Model(*self.make_backbone()).to(self.device)
 
-    def weights(self, task: Task) -> torch.nn.Module:
+    def weights(self, task: TaskSpec) -> torch.nn.Module:
         """See `LearnedAgent.weights`; a task's head is built when the task is first met."""
         return self._model_and_head(task)[0]
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """See `LearnedAgent.act`. Beside a checkpoint's heads only training, by `weights` or `loss`, puts fresh ones.
 
         Raises:
@@ -78,14 +79,14 @@ class HeadedAgent(LearnedAgent):
             self._require_head(name, self._loaded)
         return super().act(task, obs)
 
-    def forward(self, task: Task, obs: Obs) -> Action:
+    def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return actions as the task's fields have them, with gradients to backbone and heads."""
         return self._decide(task, obs)[0]
 
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
         """Return the loss of the task's head."""
-        action, context = self._decide(task, obs)
-        model, head = self._model_and_head(task)
+        action, context = self._decide(task.spec, obs)
+        model, head = self._model_and_head(task.spec)
         with self._precision(model, head):
             return head.loss(task, state, obs, action, context, progress)
 
@@ -116,10 +117,10 @@ class HeadedAgent(LearnedAgent):
                 "checkpoint=None gives fresh weights"
             )
 
-    def _head_id(self, task: Task) -> str:
+    def _head_id(self, task: TaskSpec) -> str:
         return head_id(task, self.extra_heads or {})
 
-    def _model_and_head(self, task: Task) -> tuple[Model, Head]:
+    def _model_and_head(self, task: TaskSpec) -> tuple[Model, Head]:
         model, name = super().weights(task), self._head_id(task)
         assert isinstance(model, Model)
         if name not in model.heads:
@@ -152,7 +153,7 @@ class HeadedAgent(LearnedAgent):
                 f"{self.name}: expected a checkpoint with a head for {task}, got one for {got}; train it on {task} first"
             )
 
-    def _decide(self, task: Task, obs: Obs) -> tuple[Action, Any]:
+    def _decide(self, task: TaskSpec, obs: Obs) -> tuple[Action, Any]:
         model, head = self._model_and_head(task)
         seen = to(obs, self._device(model))
         with self._precision(model, head):
@@ -188,7 +189,7 @@ class Model(torch.nn.Module):
         return tokens + self.backbone(instruction, tokens, ordered, mask, texts)
 
 
-def texts(task: Task, obs: Obs) -> list[str] | None:
+def texts(task: TaskSpec, obs: Obs) -> list[str] | None:
     """What the observation says in words, one text per row: its text fields with a space between; None if it has none."""
     columns = [obs[field.name] for field in task.observation_fields if field.dtype == "text"]
     return [" ".join(row) for row in zip(*columns, strict=True)] if columns else None

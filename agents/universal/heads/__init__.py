@@ -15,7 +15,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeAlias
 
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from .base import Head
 
@@ -32,7 +32,7 @@ def known_tasks() -> tuple[str, ...]:
     return tuple(sorted({*_built_in(PRESETS[0]), *(point.name for point in _entry_points())}))
 
 
-def head_id(task: Task, given: GivenHeads) -> str:
+def head_id(task: TaskSpec, given: GivenHeads) -> str:
     """Return the id under which a task's head is known: its own, or that of the nearest task it extends that has a head.
 
     Raises:

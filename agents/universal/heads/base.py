@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import negative_reward
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 
@@ -30,11 +31,11 @@ class Head(torch.nn.Module, ABC):
     ordered: ClassVar[bool] = False
     mixed_precision: ClassVar[bool] = False
 
-    def __init__(self, task: Task, width: int) -> None:
+    def __init__(self, task: TaskSpec, width: int) -> None:
         super().__init__()
 
     @abstractmethod
-    def encode(self, task: Task, obs: Obs) -> tuple[Tensor, Tensor | None, Any]:
+    def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, Tensor | None, Any]:
         """Turn a batch of observations into tokens.
 
         Args:
@@ -48,7 +49,7 @@ class Head(torch.nn.Module, ABC):
         """
 
     @abstractmethod
-    def decode(self, task: Task, obs: Obs, hidden: Tensor, context: Any) -> Action:
+    def decode(self, task: TaskSpec, obs: Obs, hidden: Tensor, context: Any) -> Action:
         """Turn what the backbone made of the tokens into actions as the task's fields describe them.
 
         Args:
