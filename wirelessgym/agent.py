@@ -38,10 +38,9 @@ class Agent(ABC):
         """Return actions of a genie that knows the true state; called instead of `act` where ``needs_state`` is set."""
         raise NotImplementedError(f"{self.name}: an agent with needs_state acts in act_on_state")
 
-    @classmethod
-    def does(cls, family: Sequence[str]) -> bool:
+    def does(self, family: Sequence[str]) -> bool:
         """Whether it does a task, or one that the task extends; ``family`` is `TaskSpec.family`."""
-        return not cls.tasks or not set(family).isdisjoint(cls.tasks)
+        return not self.tasks or not set(family).isdisjoint(self.tasks)
 
     def reset(self, batch: int) -> None:  # noqa: B027 (most agents keep nothing to forget)
         """Forget everything; ``batch`` episodes begin."""

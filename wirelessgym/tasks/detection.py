@@ -111,9 +111,9 @@ class Detection(Task):
     def action_fields(self) -> tuple[Field, ...]:
         """See `Task.action_fields`."""
         shape = (self.num_slots, self.scenario.max_users)
-        symbols = Field("symbols", shape, "complex64", "1", -10.0, 10.0, "estimate of each symbol")
+        symbols = Field("symbols", shape, "complex64", "1", -10.0, 10.0, "estimate of each symbol", modulation=self.modulation)
         bits = (*shape, BITS_PER_SYMBOL[self.modulation])
-        llrs = Field("llrs", bits, "float32", "1", -100.0, 100.0, "log P(b=1) / P(b=0) of each bit")
+        llrs = Field("llrs", bits, "float32", "1", -100.0, 100.0, "log P(b=1) / P(b=0) of each bit", spread=1.0)
         return (symbols, llrs) if self.llrs else (symbols,)
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[DetectionState, Obs]:

@@ -96,7 +96,7 @@ class Precoding(Task):
         if self.action == "structure":
             return (Field("structure", (users, 2), "float32", "1", 0.0, 1.0, "power p and regularisation lambda, up to scale"),)
         peak = math.sqrt(self.tx_power)
-        return (Field("precoder", (users, antennas), "complex64", "sqrt(W)", -peak, peak, "row k is w_k"),)
+        return (Field("precoder", (users, antennas), "complex64", "sqrt(W)", -peak, peak, "row k is w_k", budget="tx_power"),)
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[PrecodingState, Obs]:
         """See `Task.reset`."""
