@@ -80,14 +80,14 @@ class CallableAgent(Agent):
 
 @dataclass
 class NumpyAgent(Agent):
-    """Wraps a function that wants numpy arrays: complex64, batch axis first."""
+    """Wraps a function that wants numpy arrays: complex64, batch axis first; texts as tuples of strings."""
 
     function: Callable[[dict[str, np.ndarray[Any, Any]]], Any]
     title: str
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Call the function on arrays that share the observation's memory."""
-        return _as_tensors(self.function({key: value.numpy() for key, value in obs.items()}))
+        return _as_tensors(self.function({key: _as_array(value) for key, value in obs.items()}))
 
     @property
     def name(self) -> str:
@@ -140,7 +140,7 @@ class StableBaselinesAgent(Agent):
 
     def _as_trained(self, obs: Obs) -> Any:
         """Observations as the policy knows them: a dict of arrays, or one row of numbers from Gymnasium's FlattenObservation."""
-        arrays = {key: to_real(value).numpy() for key, value in obs.items()}
+        arrays = {key: to_real(value).numpy() for key, value in obs.items() if isinstance(value, Tensor)}
         space = self.policy.observation_space
         spaces = getattr(space, "spaces", None)
         if spaces is None:
@@ -200,6 +200,10 @@ def as_agent(thing: object) -> Agent:
         f"expected an Agent, a callable f(obs) -> action, a torch.nn.Module or a Stable-Baselines3 model, "
         f"got {type(thing).__name__}"
     )
+
+
+def _as_array(value: Any) -> Any:
+    return value.numpy() if isinstance(value, Tensor) else value
 
 
 def _as_tensors(action: Any) -> Action:

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import torch
 
+from wirelessgym.fields import Obs, concatenate
 from wirelessgym.task import Task
 
 BATCH = 64
@@ -38,7 +39,8 @@ def export(task: Task, path: Path, episodes: int, seed: int) -> Path:
         raise ValueError(f"episodes: expected at least 1, got {episodes}")
     path.parent.mkdir(parents=True, exist_ok=True)
     batches = list(_batches(task, episodes, seed))
-    arrays = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
+    together = concatenate(batches)
+    arrays = {name: value.numpy() if isinstance(value, torch.Tensor) else np.array(value) for name, value in together.items()}
     settings = json.dumps(
         {
             "task": task.id,
@@ -55,7 +57,7 @@ def export(task: Task, path: Path, episodes: int, seed: int) -> Path:
     return path
 
 
-def _batches(task: Task, episodes: int, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+def _batches(task: Task, episodes: int, seed: int) -> Iterator[Obs]:
     for start in range(0, episodes, BATCH):
         _, obs = task.reset(episodes=range(start, min(start + BATCH, episodes)), seed=seed)
         yield obs
@@ -65,4 +67,5 @@ def _write_hdf5(path: Path, arrays: dict[str, np.ndarray[Any, Any]], settings: s
     with h5py.File(path, "w") as file:
         file.attrs["settings"] = settings
         for name, array in arrays.items():
-            file.create_dataset(name, data=array, compression="gzip")
+            kind = h5py.string_dtype() if array.dtype.kind == "U" else array.dtype
+            file.create_dataset(name, data=array.astype(kind), compression="gzip")

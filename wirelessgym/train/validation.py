@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wirelessgym.fields import Action
+from wirelessgym.fields import Action, clone, to
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.rollouts import measured, per_episode
 from wirelessgym.statistics import Array, Series
@@ -27,7 +27,7 @@ def headline(task: Task, agent: LearnedAgent, batches: Sequence[Batch], device: 
     """
     found: list[dict[str, Array]] = []
     for state, obs in batches:
-        action = agent.act(task.spec, {key: value.to(device, copy=True) for key, value in obs.items()})
+        action = agent.act(task.spec, clone(to(obs, device)))
         try:
             with torch.no_grad():
                 found.append(per_episode(task, [measured(state, task.score(state, _on_cpu(action)))]))

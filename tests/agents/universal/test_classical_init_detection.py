@@ -1,4 +1,4 @@
-"""Detection by the classically initialised head: exact where two users are all there is, EP where it starts, and the symmetries it keeps."""
+"""Detection by the head that starts classically: exact for two users, EP at its start, and its symmetries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Precoding by the classically initialised head: where it starts, which solution of which problem it is, and the symmetries it keeps."""
+"""Precoding by the head that starts classically: its start, the problem that it solves, and its symmetries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Channel prediction by the classically initialised head: its real form, its spectra and filters against textbook ones, and its symmetries."""
+"""Channel prediction by the head that starts classically: real form, spectra and filters against textbook ones, symmetries."""
 
 from __future__ import annotations
 
