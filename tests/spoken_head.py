@@ -11,18 +11,20 @@ from wirelessgym.spec import TaskSpec
 
 
 class SpokenHead(Head):
-    """A token is a number; the backbone alone reads what is asked for."""
+    """A token for each number, and one that listens: the backbone alone reads what is asked for."""
 
     def __init__(self, task: TaskSpec, width: int) -> None:
         super().__init__(task, width)
-        self.to_token = torch.nn.Sequential(torch.nn.Linear(1, 64), torch.nn.GELU(), torch.nn.Linear(64, width))
+        self.to_token = torch.nn.Linear(1, width)
+        self.listener = torch.nn.Parameter(0.02 * torch.randn(width))  # as weak as a word
         self.norm = torch.nn.LayerNorm(width)
-        self.score = torch.nn.Sequential(torch.nn.Linear(width, 128), torch.nn.GELU(), torch.nn.Linear(128, 1))
+        self.direction = torch.nn.Linear(width, 1)
 
     def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, None, None]:
         assert isinstance(obs["wish"], tuple)
-        return self.to_token(obs["numbers"][..., None]), None, None
+        tokens = self.to_token(obs["numbers"][..., None])
+        return torch.cat([tokens, self.listener.expand(len(tokens), 1, -1)], 1), None, None
 
     def decode(self, task: TaskSpec, obs: Obs, hidden: Tensor, context: None) -> Action:
-        picked: Tensor = self.score(self.norm(hidden))[..., 0].softmax(-1)
+        picked: Tensor = (5 * self.direction(self.norm(hidden[:, -1])) * obs["numbers"]).softmax(-1)
         return picked
