@@ -34,6 +34,7 @@ class AgentSpec:
         named: whether ``spec`` is enough to make it again.
         options: its options, as far as JSON can hold them.
         parameters: trainable parameters.
+        genie: whether it sees the true state (`Agent.needs_state`).
         pickled: the agent, for a worker.
         digest: differs between agents that differ in options or code.
     """
@@ -43,6 +44,7 @@ class AgentSpec:
     named: bool
     options: dict[str, Any]
     parameters: int
+    genie: bool
     pickled: bytes
     digest: str
 
@@ -115,6 +117,7 @@ def agent_spec(thing: object) -> AgentSpec:
         named=named,
         options=options,
         parameters=agent.num_parameters,
+        genie=agent.needs_state,
         pickled=pickled,
         digest=hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest(),
     )

@@ -136,7 +136,7 @@ class Record(_Part):
         task: task id.
         scenario: scenario id.
         agent: name of the row, unique at its point.
-        role: ``"agent"``, or one of the two that stand in every table, ``"floor"`` and ``"bound"``.
+        role: ``"agent"``; ``"floor"`` and ``"bound"``, in every table; ``"genie"``, an agent that sees the true state.
         seed: seed of all episodes.
         episodes: number of episodes, numbered from 0.
         headline: name of the headline metric in ``metrics``.
@@ -166,7 +166,7 @@ class Record(_Part):
     task: str
     scenario: str
     agent: str
-    role: Literal["agent", "floor", "bound"] = "agent"
+    role: Literal["agent", "floor", "genie", "bound"] = "agent"
     seed: int
     episodes: int
     headline: str

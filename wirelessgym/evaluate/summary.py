@@ -66,7 +66,7 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
     }
     estimates = {name: estimate(series) for name, series in played.items()}
     headlines = {name: found[task.headline.name] for name, found in estimates.items()}
-    comparable = [agent.name for agent in plan.agents if agent.name != plan.floor]
+    comparable = [agent.name for agent in plan.agents if agent.name != plan.floor and not agent.genie]
     paired = _paired(plan.reference, comparable, headlines, played, task.headline)
     records = []
     for agent in plan.agents:
@@ -80,7 +80,7 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
             Record(
                 **shared,
                 agent=agent.name,
-                role="floor" if agent.name == plan.floor else "agent",
+                role="floor" if agent.name == plan.floor else "genie" if agent.genie else "agent",
                 metrics=_values(task.metrics, found),
                 gap_to_bound=_gap(headlines.get(agent.name), ceiling, task.headline),
                 paired=paired.get(agent.name),
@@ -91,7 +91,7 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
                 agent_options=agent.options,
             )
         )
-    records.sort(key=lambda record: record.role == "floor")
+    records.sort(key=lambda record: ("agent", "floor", "genie").index(record.role))
     if ceiling is not None:
         records.append(
             Record(
