@@ -13,7 +13,7 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import constellation, llrs
 from wirelessgym.spec import TaskSpec
 
-from ._linear import served
+from ._linear import active_users
 
 
 def noise_power_of(obs: Obs, who: str) -> Tensor:
@@ -29,7 +29,7 @@ def noise_power_of(obs: Obs, who: str) -> Tensor:
         raise ValueError(f"{who} needs the noise power: make the task with noise_power_observable=True")
     if "csi_noise_power" not in obs:
         return obs["noise_power"]
-    return obs["noise_power"] + served(transposed(obs)).sum(-1) * obs["csi_noise_power"]
+    return obs["noise_power"] + active_users(transposed(obs)).sum(-1) * obs["csi_noise_power"]
 
 
 def wants_llrs(task: TaskSpec) -> bool:
@@ -95,6 +95,6 @@ def linear_mmse(obs: Obs, noise_power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _inverse_gram(csi: Tensor, loading: Tensor) -> Tensor:
     """``(H^H H + loading I)^-1``, regular for users without a channel."""
-    diagonal = loading[:, None] + torch.where(served(csi.mT) | (loading[:, None] > 0), 0.0, 1.0)
+    diagonal = loading[:, None] + torch.where(active_users(csi.mT) | (loading[:, None] > 0), 0.0, 1.0)
     inverse: Tensor = torch.linalg.inv(csi.mH @ csi + torch.diag_embed(diagonal).to(csi.dtype))
     return inverse

@@ -13,7 +13,7 @@ from wirelessgym.modulation import llrs_of_logits
 from wirelessgym.spec import TaskSpec
 
 from ._detection import wants_llrs
-from ._linear import served
+from ._linear import active_users
 
 
 def sionna_phy(module: str) -> ModuleType:
@@ -33,7 +33,7 @@ def reduced_channel(obs: Obs, noise_power: Tensor) -> tuple[Tensor, Tensor, Tens
         identity, of the same shape.
     """
     scale = noise_power.rsqrt()[:, None, None]
-    own = torch.diag_embed((~served(obs["csi"].mT)).to(obs["csi"].dtype))
+    own = torch.diag_embed((~active_users(obs["csi"].mT)).to(obs["csi"].dtype))
     basis, channel = torch.linalg.qr(torch.cat([obs["csi"] * scale, own], 1))
     received = (obs["received"] * scale) @ basis[:, : obs["csi"].shape[1]].conj()
     channel = channel[:, None].expand(-1, received.shape[1], -1, -1)

@@ -19,7 +19,7 @@ from wirelessgym.learned import LearnedAgent
 from wirelessgym.spec import TaskSpec
 
 from ._detection import answer, noise_power_of, points_of, wants_llrs
-from ._linear import served
+from ._linear import active_users
 from ._sizes import SizedNetwork
 from .oamp import error_variance
 
@@ -88,7 +88,7 @@ class DNNDetector(LearnedAgent):
         inputs = torch.cat([received, channel], -1) * power.rsqrt()[:, None, None]
         real, imaginary = network(torch.cat([inputs.real, inputs.imag], -1)).chunk(2, -1)
         largest = points_of(task, csi).real.max()
-        symbols = torch.complex(real, imaginary) * largest * served(csi.mT)[:, None]
+        symbols = torch.complex(real, imaginary) * largest * active_users(csi.mT)[:, None]
         if not wants_llrs(task):
             return symbols
         # The eigenvalues of H^H H and the energies of H's columns have the same sum, which is all that is asked for.

@@ -21,7 +21,7 @@ from wirelessgym.modulation import posterior_mean_variance
 from wirelessgym.spec import TaskSpec
 
 from ._detection import answer, matched, noise_power_of, points_of
-from ._linear import served
+from ._linear import active_users
 
 SMALLEST_VARIANCE = 1e-6
 STEEPEST = 0.9  # of the denoiser's mean slope, which is 1 for a useless denoiser
@@ -56,7 +56,7 @@ class OAMP(Agent):
         """
         points = points_of(task, obs["received"])
         noise_power = noise_power_of(obs, "oamp")[:, None, None]
-        present = served(obs["csi"].mT)[:, None]
+        present = active_users(obs["csi"].mT)[:, None]
         eigenvalues, vectors = torch.linalg.eigh(obs["csi"].mH @ obs["csi"])
         eigenvalues = eigenvalues.clamp_min(0)[:, None]
         collected = matched(obs) @ vectors.conj()

@@ -24,7 +24,7 @@ from wirelessgym.fields import Obs
 from wirelessgym.scenario import Panel
 from wirelessgym.spec import TaskSpec
 
-from ._linear import served
+from ._linear import active_users
 from .wmmse import WMMSE
 
 
@@ -69,7 +69,7 @@ def denoised(csi: Tensor, csi_noise_power: Tensor, panel: Panel) -> tuple[Tensor
         by Stein's unbiased estimate: a beam that is kept leaves ``e + e^2 / |b|^2``, one that is cut ``|b|^2 - e``.
     """
     beams = to_beams(csi, panel.rows, panel.columns)
-    gains, residual = wiener(beams, csi_noise_power, served(csi))
+    gains, residual = wiener(beams, csi_noise_power, active_users(csi))
     return from_beams(beams * gains, panel.rows, panel.columns), residual
 
 

@@ -20,7 +20,7 @@ from wirelessgym.capacity import shares, structured_precoder
 from wirelessgym.fields import Obs
 from wirelessgym.spec import TaskSpec
 
-from ._linear import mmse_loading, served, wants_structure
+from ._linear import active_users, mmse_loading, wants_structure
 
 Initialisation: TypeAlias = Literal["rzf", "mrt", "random"]
 
@@ -100,7 +100,7 @@ class WMMSE(Agent):
             mixing = identity
         elif self.initialisation == "rzf":
             # The one keeps the matrix regular for users without a channel, whose columns have no power in any case.
-            diagonal = mmse_loading(csi, noise_power, tx_power)[:, None] + torch.where(served(csi), 0.0, 1.0)
+            diagonal = mmse_loading(csi, noise_power, tx_power)[:, None] + torch.where(active_users(csi), 0.0, 1.0)
             mixing = torch.linalg.inv(gram + torch.diag_embed(diagonal).to(csi.dtype))
         else:
             generator = torch.Generator().manual_seed(self.seed)

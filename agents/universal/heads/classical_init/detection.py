@@ -26,7 +26,7 @@ from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 from ...._detection import matched, noise_power_of, points_of, wants_llrs
-from ...._linear import served
+from ...._linear import active_users
 from .._layers import LEAST_NOISE, mlp, parts, zero_init
 from ..base import Head
 
@@ -135,7 +135,7 @@ class DetectionHead(Head):
         noise_power = noise_power_of(obs, "the default detection head")
         noise_power = torch.maximum(noise_power, LEAST_NOISE * obs["csi"].abs().square().flatten(1).mean(-1))
         points = points_of(task, obs["received"])
-        present = served(obs["csi"].mT)
+        present = active_users(obs["csi"].mT)
         gram = (obs["csi"].mH @ obs["csi"]) / noise_power[:, None, None]
         collected = (matched(obs) / noise_power[:, None, None]).flatten(0, 1)
 

@@ -23,7 +23,7 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.metrics import user_rates
 from wirelessgym.spec import TaskSpec
 
-from ...._linear import served, wants_structure
+from ...._linear import active_users, wants_structure
 from ....robust_wmmse import wiener
 from ....wmmse import WMMSE
 from .._layers import TINY, mlp, parts, rotate_phase, zero_init
@@ -94,7 +94,7 @@ class PrecodingHead(Head):
     def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, Tensor, Knowledge]:
         """Return a token per user, shape (batch, users, width), and what the decoder starts from."""
         panel = task.scenario.panel
-        csi, present = obs["csi"], served(obs["csi"])
+        csi, present = obs["csi"], active_users(obs["csi"])
         error = obs.get("csi_noise_power", torch.zeros_like(obs["noise_power"]))
         beams = to_beams(csi, panel.rows, panel.columns)
         strongest = beams.gather(-1, beams.abs().argmax(-1, keepdim=True))
@@ -209,7 +209,7 @@ def error_aware_wmmse(
     users = estimate.shape[1]
     variance = variance.expand(estimate.shape)
     identity = torch.eye(users, dtype=estimate.dtype, device=estimate.device)
-    present = served(estimate.detach())
+    present = active_users(estimate.detach())
     noise_to_power = noise_power / tx_power
     weights = correction[..., 3].exp() * present
     loading = noise_to_power * present.sum(-1)

@@ -21,7 +21,7 @@ from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 from ...._detection import answer, noise_power_of, points_of, wants_llrs
-from ...._linear import served
+from ...._linear import active_users
 from ...._sizes import SizedNetwork
 from ....oamp import error_variance
 from .._layers import mlp, parts
@@ -54,7 +54,7 @@ class DetectionHead(Head, SizedNetwork):
         """
         csi = obs["csi"]
         self.require("the paper's detection head", antennas=csi.shape[1], users=csi.shape[2])
-        entries = served(csi.mT).sum(-1).clamp_min(1) * csi.shape[1]
+        entries = active_users(csi.mT).sum(-1).clamp_min(1) * csi.shape[1]
         power = (csi.abs().square().sum((1, 2)) / entries).clamp_min(torch.finfo(torch.float32).tiny)
         scale = power.rsqrt()[:, None, None]
         channel = self.channel_to_token(parts(csi * scale).flatten(1))
@@ -71,7 +71,7 @@ class DetectionHead(Head, SizedNetwork):
             ValueError: if ratios are asked for and the noise power is hidden.
         """
         numbers = self.output(hidden[:, 1:]).float().unflatten(-1, (-1, 2)).contiguous()
-        symbols = torch.view_as_complex(numbers) * served(obs["csi"].mT)[:, None]
+        symbols = torch.view_as_complex(numbers) * active_users(obs["csi"].mT)[:, None]
         if not wants_llrs(task):
             return symbols
         noise_power = noise_power_of(obs, "the paper's detection head")[:, None, None]
@@ -82,5 +82,5 @@ class DetectionHead(Head, SizedNetwork):
         """Return the mean of ``|x_hat - x|^2`` over all symbols of users that take part."""
         symbols = action["symbols"] if isinstance(action, dict) else action
         sent = points_of(task.spec, symbols)[state.sent]
-        present = served(obs["csi"].mT).to(symbols.device)[:, None].expand(sent.shape)
+        present = active_users(obs["csi"].mT).to(symbols.device)[:, None].expand(sent.shape)
         return ((symbols - sent).abs().square() * present).sum() / present.sum().clamp_min(1)

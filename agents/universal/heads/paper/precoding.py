@@ -21,7 +21,7 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
-from ...._linear import served, wants_structure
+from ...._linear import active_users, wants_structure
 from ...._sizes import SizedNetwork
 from ....wmmse import WMMSE
 from .._layers import mlp, parts
@@ -66,7 +66,7 @@ class PrecodingHead(Head, SizedNetwork):
         Raises:
             ValueError: for another number of antennas than that of the first task.
         """
-        csi, present = obs["csi"], served(obs["csi"])
+        csi, present = obs["csi"], active_users(obs["csi"])
         self.require("the paper's precoding head", antennas=csi.shape[-1])
         entries = present.sum(-1).clamp_min(1) * csi.shape[-1]
         power = (csi.abs().square().sum((1, 2)) / entries).clamp_min(torch.finfo(torch.float32).tiny)
