@@ -83,8 +83,8 @@ class _Network(SizedNetwork):
 class DetNet(LearnedAgent):
     """Detect with unfolded projected gradient descent.
 
-    The layers see ``H^H y`` and ``H^H H`` only, divided by the mean energy of the users' channels, so that any number of antennas
-    does. They aren't told the noise power.
+    The layers see ``H^H y`` and ``H^H H`` only, divided by the mean energy of the users' channels, so that the
+    number of antennas may be any. They aren't told the noise power.
 
     Args:
         layers: number of layers; the source takes 30 for 16-QAM.

@@ -46,7 +46,7 @@ class _Network(SizedNetwork):
 class DNNDetector(LearnedAgent):
     """Detect with a fully connected network that knows nothing of the model ``y = H x + n``.
 
-    Each received vector is one input, beside the channel. The network isn't told the noise power. The squared error of the
+    Each received vector is one input, together with the channel. The network isn't told the noise power. The squared error of the
     symbols, divided by their energy, is both the task's headline and the loss.
 
     Args:
@@ -91,6 +91,6 @@ class DNNDetector(LearnedAgent):
         symbols = torch.complex(real, imaginary) * largest * active_users(csi.mT)[:, None]
         if not wants_llrs(task):
             return symbols
-        # The eigenvalues of H^H H and the energies of H's columns have the same sum, which is all that is asked for.
+        # The eigenvalues of H^H H and the energies of H's columns have the same sum, which is all that is needed.
         noise_power = noise_power_of(obs, self.name)[:, None, None]
         return answer(task, symbols, symbols, error_variance(obs, symbols, noise_power, column_energy[:, None]))

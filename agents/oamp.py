@@ -1,4 +1,4 @@
-"""Orthogonal approximate message passing: a linear filter and a symbol-wise denoiser that take turns.
+"""Orthogonal approximate message passing: a linear filter and a symbol-wise denoiser in alternation.
 
 Both are built such that the error each hands on is uncorrelated with the error it got: the filter W by
 ``tr(W H) = users``, the denoiser by having no divergence. All filters are functions of the Gram matrix ``H^H H``, so
@@ -32,9 +32,9 @@ class OAMP(Agent):
     """Detect by iterating a de-correlated LMMSE filter and the posterior mean over the constellation.
 
     Args:
-        iterations: turns of filter and denoiser.
+        iterations: of filter and denoiser.
         divergence_free: whether the denoiser's output is cleared of its correlation with its input before the next
-            filter; the last turn always ends with the plain posterior mean.
+            filter; the last iteration always ends with the plain posterior mean.
 
     Raises:
         ValueError: for fewer than one iteration.
@@ -76,7 +76,7 @@ class OAMP(Agent):
 
 
 def error_variance(obs: Obs, mean: Tensor, noise_power: Tensor, eigenvalues: Tensor) -> Tensor:
-    """Variance of the error of ``mean`` by what ``y - H mean`` holds beyond noise, shape (batch, slots, 1)."""
+    """Variance of the error of ``mean`` estimated from what ``y - H mean`` holds beyond noise, shape (batch, slots, 1)."""
     residual = obs["received"] - mean @ obs["csi"].mT
     beyond_noise = residual.abs().square().sum(-1, keepdim=True) - residual.shape[-1] * noise_power
     energy = eigenvalues.sum(-1, keepdim=True).clamp_min(torch.finfo(eigenvalues.dtype).tiny)

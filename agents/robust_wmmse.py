@@ -1,9 +1,9 @@
-"""WMMSE for noisy channel knowledge: denoise the estimate beam by beam, and count what error is left as noise.
+"""WMMSE for noisy channel knowledge: denoise the estimate beam by beam, and treat the remaining error as noise.
 
 In the beam domain (the two-dimensional Fourier transform over the panel) the channel sits in few strong beams and
-the estimation error is spread evenly. Each beam is scaled by its own Wiener gain, its power being what is observed
-less the error's. The error that remains spreads every user's signal into the others' channels, so WMMSE is run with
-more noise than there is.
+the estimation error is spread evenly. Each beam is scaled by its own Wiener gain, whose signal power is the observed power
+less the error's. The error that remains spreads every user's signal into the others' channels, so WMMSE runs with
+additional noise.
 
 Sources: gain from the observed power, Ephraim, Malah, IEEE Trans. Acoust. Speech Signal Process. 32(6), 1984; the
 error it leaves, Stein, "Estimation of the mean of a multivariate normal distribution", Ann. Stat. 9(6), 1981, theorem
@@ -46,7 +46,7 @@ class RobustWMMSE(Agent):
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 
         Where the task asks for the structure, return that, as `WMMSE` does; the task then builds the beams on the estimate as it
-        was observed, so that only a part of the gain is left.
+        was observed, so that only part of the gain remains.
         """
         wmmse = WMMSE(iterations=self.iterations)
         if "csi_noise_power" not in obs:

@@ -1,4 +1,4 @@
-"""The universal agent's heads on a small transformer in place of the language model: tells what the language model is worth.
+"""The universal agent's heads on a small transformer in place of the language model, to tell what the language model contributes.
 
 Tokens are a set: no positions, so that the order of users or bins doesn't matter. Source: Lee et al., "Set transformer: a
 framework for attention-based permutation-invariant neural networks", ICML 2019 (self-attention blocks).

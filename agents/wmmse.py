@@ -35,7 +35,7 @@ class WMMSE(Agent):
         iterations: largest number of iterations.
         initialisation: ``"rzf"``: regularised zero-forcing; ``"mrt"``: maximum-ratio transmission, both with equal
             power per user; ``"random"``: one random K x K mixture of the users' channels, the same for every row.
-        tolerance: a row stops by itself once an iteration raises its rate by less than this fraction; 0 runs them
+        tolerance: each row stops as soon as an iteration raises its rate by less than this fraction; 0 runs them
             all. A row's result doesn't depend on the other rows, and the iteration ends when all have stopped.
         seed: of the random initialisation.
 
@@ -116,7 +116,7 @@ def _iterate(gram: Tensor, mixing: Tensor, noise_to_power: Tensor) -> tuple[Tens
     signal, disturbance = _signal_and_disturbance(mixing, received, noise_to_power)
     total = signal + disturbance
     rate = torch.log2(total / disturbance).sum(-1)
-    # Receive filter u = amplitude / total, error e = disturbance / total, weight 1 / e; q = |u|^2 / e prices the user.
+    # Receive filter u = amplitude / total, error e = disturbance / total, weight 1 / e; q = |u|^2 / e is the user's price.
     weights = signal / total / disturbance
     loading = noise_to_power * weights.sum(-1)
     loading = torch.where(loading > 0, loading, torch.ones_like(loading))  # no user has a channel: nothing to invert

@@ -113,7 +113,7 @@ class Universal(HeadedAgent):
         same_files = bool(mine.get("sha256")) and mine["sha256"] == theirs.get("sha256")
         keys = ["layers", "architecture", "seed"] if same_files else ["name", "layers", "architecture", "sha256", "seed"]
         if "loftq" in (mine.get("quantisation"), theirs.get("quantisation")):
-            keys.append("quantisation")  # LoRA makes up for the rounding of that base alone
+            keys.append("quantisation")  # LoRA compensates for the rounding of that base alone
         for key in keys:
             if mine.get(key) != theirs.get(key):
                 raise CheckpointError(

@@ -42,7 +42,7 @@ class Backbone(nn.Module):
             ``q_proj``, ``k_proj`` and ``v_proj`` mean that one.
         dropout: on LoRA's input, in training.
         quantisation: None; ``"nf4"``: all linear layers of the decoder in 4 bits; ``"loftq"``: likewise, and LoRA starts as what
-            makes up best for the rounding of its layer.
+            best compensates for the rounding of its layer.
         prefix_tokens: learnable tokens in front of the instruction's words.
 
     Attributes:
@@ -110,8 +110,8 @@ class Backbone(nn.Module):
     ) -> Tensor:
         """Return hidden states at the data tokens, after the last layer and the model's final normalisation.
 
-        A set's tokens all stand at the position after the words and see each other both ways, so that permuting them permutes
-        the result. A series' tokens stand one after the other and see those before them. All see the whole instruction and
+        A set's tokens are all at the position after the words and see each other both ways, so that permuting them permutes
+        the result. A series' tokens follow one another and see those before them. All see the whole instruction and
         their sequence's text, which follows the instruction.
 
         Args:

@@ -68,7 +68,7 @@ class HeadedAgent(LearnedAgent):
         return self._model_and_head(task)[0]
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
-        """See `LearnedAgent.act`. Beside a checkpoint's heads only training, by `weights` or `loss`, puts fresh ones.
+        """See `LearnedAgent.act`. Only training, by `weights` or `loss`, adds fresh heads to those of a checkpoint.
 
         Raises:
             CheckpointError: for a task that the checkpoint has no head for.
@@ -137,7 +137,7 @@ class HeadedAgent(LearnedAgent):
         return model, head
 
     def _device(self, model: Model) -> torch.device:
-        """Where the weights are: whoever trains may have moved them."""
+        """Where the weights are: training may have moved them."""
         return next((parameter.device for parameter in model.parameters()), torch.device(self.device))
 
     def _precision(self, model: Model, head: Head) -> AbstractContextManager[Any]:

@@ -36,7 +36,7 @@ RANDOM: dict[str, dict[str, Any]] = {
 
 
 def language_model(name: str, layers: int | None, dtype: torch.dtype) -> tuple[Any, Callable[[str], list[int]], dict[str, Any]]:
-    """Return the decoder (no head), the function from words to token ids, and what tells the weights apart."""
+    """Return the decoder (no head), the function from words to token ids, and what identifies the weights."""
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     folder, digest, seed = None, "", None
@@ -45,7 +45,7 @@ def language_model(name: str, layers: int | None, dtype: torch.dtype) -> tuple[A
             config = AutoConfig.for_model(**RANDOM[name])
         else:
             folder = _folder(name)
-            # A known model is known by the file that it comes from: converted by other versions, its own files may differ.
+            # A known model is identified by the file that it comes from; converted by other versions, its own files may differ.
             digest = model_store.SOURCES[name].sha256 if name in model_store.SOURCES else _digest(folder)
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         architecture = _shorten(config, layers)
@@ -70,7 +70,7 @@ def language_model(name: str, layers: int | None, dtype: torch.dtype) -> tuple[A
 
 
 def _shorten(config: Any, layers: int | None) -> dict[str, Any]:
-    """Cut a model's configuration to ``layers`` layers without dropout; return what remains, in words."""
+    """Cut a model's configuration to ``layers`` layers without dropout; return a description of the result."""
     there = int(config.num_hidden_layers)
     kept = there if layers is None else layers
     if not 1 <= kept <= there:

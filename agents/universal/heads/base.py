@@ -17,7 +17,7 @@ from wirelessgym.task import Task
 class Head(torch.nn.Module, ABC):
     """Encoder and decoder of one task, with trainable weights.
 
-    A head is made as ``head(task, width)``: for the task that is met first, whose sizes it may keep, and the width of the
+    A head is made as ``head(task, width)``: for the task that is met first, whose sizes it may fix, and the width of the
     backbone's tokens. Weights are seeded while it is made. The rest of the agent does not know what the tokens mean:
 
         obs -> encode -> tokens -> backbone -> hidden -> decode -> action

@@ -199,6 +199,6 @@ def test_a_hidden_noise_power_is_refused() -> None:
     task = make_task("detection", scenario="uma-nlos-16", noise_power_observable=False)
     _, obs = task.reset(range(2), seed=0)
     with pytest.raises(
-        ValueError, match="the default detection head needs the noise power: make the task with noise_power_observable=True"
+        ValueError, match="the detection head needs the noise power: make the task with noise_power_observable=True"
     ):
         universal().act(task, obs)

@@ -1,1 +1,1 @@
-"""Heads of the default preset, one file per task: what a good receiver already knows goes in, a correction of it comes out."""
+"""Heads that start from a classical solution, one file per task: a good receiver's estimate goes in, a correction comes out."""

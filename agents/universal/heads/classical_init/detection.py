@@ -1,11 +1,11 @@
-"""Detection: expectation propagation over pairs of users, with a learned voice in its last turns.
+"""Detection: expectation propagation over pairs of users, with learned corrections in its last iterations.
 
-Expectation propagation (EP) approximates the posterior of all users' symbols by a Gaussian. After a few turns each user has
+Expectation propagation (EP) approximates the posterior of all users' symbols by a Gaussian. After a few iterations each user has
 an estimate with a variance, as if it had been seen alone. Two users whose channels are alike err together, so from then on
 every user is looked at together with the one that its error is most correlated with: all pairs of their points are weighed
-exactly. What is still missing stands in the users' estimates and the Gram matrix: a graph network passes it along the pairs
-of users, the backbone reads one token per user, and both shift the log-probability of each point in the last turns. It starts
-as EP over pairs. Points are scored one by one, so the modulation, the users and the antennas may be any.
+exactly. The remaining information is in the users' estimates and the Gram matrix: a graph network passes it along the pairs
+of users, the backbone reads one token per user, and both shift the log-probability of each point in the last iterations. At
+first this is EP over pairs. Points are scored one by one, so the modulation, the users and the antennas may be any.
 
 Sources: EP as in the agent `ep`, Cespedes et al., IEEE Trans. Commun. 62(8), 2014; a graph network within EP: Kosasih et al.,
 "Graph neural network aided MU-MIMO detectors", IEEE J. Sel. Areas Commun. 40(9), 2022.
@@ -35,7 +35,7 @@ USER_FEATURES = 13
 PAIR_FEATURES = 3
 FIRST_TURNS = 4
 LAST_TURNS = 4
-DAMPING = 0.7  # share of a turn's new messages
+DAMPING = 0.7  # share of an iteration's new messages
 SMALLEST_VARIANCE = 1e-4
 LEAST_VARIANCE_DROP = 1e-3
 LOSS_FLOOR = 0.02
@@ -68,10 +68,10 @@ class Belief:
 
 @dataclass(frozen=True)
 class Context:
-    """What the decoder needs beside the backbone's answer.
+    """What the decoder needs besides the backbone's output.
 
     Attributes:
-        belief: after the first turns.
+        belief: after the first iterations.
         features: of the users, shape (sequences, users, CHANNELS).
         pairs: of the users' pairs, shape (sequences, users, users, PAIR_FEATURES).
         points: shape (points,), complex64.
@@ -124,7 +124,7 @@ class DetectionHead(Head):
         self.turns = torch.nn.ModuleList([Exchange() for _ in range(LAST_TURNS)])
         self.ask = torch.nn.ModuleList([torch.nn.Linear(CHANNELS, 32) for _ in range(LAST_TURNS)])
         self.score = torch.nn.ModuleList([zero_init(mlp(32, 32, 1, bias=False)) for _ in range(LAST_TURNS)])
-        # Boldness, and where another turn follows the pace of its messages.
+        # Boldness, and the pace of the messages where another iteration follows.
         self.pace = torch.nn.ModuleList([zero_init(mlp(CHANNELS, 32, 2)) for _ in range(LAST_TURNS - 1)])
         self.pace.append(zero_init(mlp(CHANNELS, 32, 1)))
         self.place = torch.nn.ModuleList([torch.nn.Linear(5, 32) for _ in range(LAST_TURNS)])
@@ -132,7 +132,7 @@ class DetectionHead(Head):
     def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, Tensor, Context]:
         """Return a token per user of each received vector, shape (batch * slots, users, width), and what EP knows so far."""
         slots = obs["received"].shape[1]
-        noise_power = noise_power_of(obs, "the default detection head")
+        noise_power = noise_power_of(obs, "the detection head")
         noise_power = torch.maximum(noise_power, LEAST_NOISE * obs["csi"].abs().square().flatten(1).mean(-1))
         points = points_of(task, obs["received"])
         present = active_users(obs["csi"].mT)
@@ -200,7 +200,7 @@ def start(gram: Tensor, collected: Tensor) -> Belief:
 
 
 def turn(belief: Belief, logits: Tensor, points: Tensor, damping: Tensor | float = DAMPING) -> Belief:
-    """One turn of EP, with the symbols' distributions given by ``logits``, shape (sequences, users, points).
+    """One iteration of EP, with the symbols' distributions given by ``logits``, shape (sequences, users, points).
 
     ``damping`` is the share that new messages have in the next ones, a number or shape (sequences, users).
     """

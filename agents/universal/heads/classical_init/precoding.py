@@ -1,4 +1,4 @@
-"""Precoding: denoise every user's channel beam by beam, say how wrong it may still be, and precode for that.
+"""Precoding: denoise every user's channel beam by beam, estimate the remaining error, and precode for it.
 
 The head starts as `robust_wmmse`: each beam scaled by its Wiener gain, and an error of equal variance in all beams left over.
 What it learns are corrections of the estimate and of the error's variance, per user and beam, from which a few iterations of
@@ -41,7 +41,7 @@ LARGEST_CORRECTION = 3.0  # of a logarithm
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What is known before the backbone speaks. Beams are turned such that each user's strongest is positive.
+    """What is known before the backbone runs. Beams are rotated such that each user's strongest is positive.
 
     Attributes:
         beams: observed, shape (batch, users, antennas), complex64.

@@ -5,7 +5,7 @@ follow; then a linear layer to the width of a token and one that mixes all slots
 past slots to future ones. The loss is the task's: the squared error over the energy of each episode's future.
 
 Series are divided by the root mean square of their episode. The released code takes mean and deviation over a batch, at
-evaluation too: that tells each episode of the others in its batch, so results would depend on the company.
+evaluation too: which lets each episode see the others in its batch, so results would depend on the batch.
 """
 
 from __future__ import annotations

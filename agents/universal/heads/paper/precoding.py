@@ -2,7 +2,7 @@
 
 A token is a user: the real and imaginary parts of its channel, over the root mean square of all users' entries. The decoder's
 power p and regularisation lambda are scaled as in eq. (24) and become a precoder by eq. (4). Training starts on WMMSE's
-(p, lambda), eq. (36), and goes on with the negative sum rate, eq. (37).
+(p, lambda), eq. (36), and continues with the negative sum rate, eq. (37).
 
 The released code builds the precoder on the true channel while its encoder sees a noisy one, and leaves out the first phase. Here
 encoder, labels and precoder all have the observed channel; the rate alone is that of the true one.
