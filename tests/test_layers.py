@@ -18,7 +18,7 @@ IMPORT_BY_NAME = {
     "wirelessgym/registry.py",
     "wirelessgym/agent_spec.py",
     "agents/_sionna.py",
-    "agents/universal/headed.py",
+    "agents/universal/heads/__init__.py",
     "agents/universal/nf4.py",
 }
 

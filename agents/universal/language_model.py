@@ -17,6 +17,8 @@ from wirelessgym.learned import seeded
 
 from . import model_store
 
+REMEMBERED_TEXTS = 4096
+
 # Architectures that need no file. The first is SmolLM2-135M's, the second GPT-2's (the smallest).
 RANDOM: dict[str, dict[str, Any]] = {
     "random": {
@@ -95,7 +97,7 @@ class _Words:
 
 
 class _Tokeniser:
-    """A model's own tokens, remembered by text."""
+    """A model's own tokens; those of recent texts are remembered."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -105,6 +107,8 @@ class _Tokeniser:
         if not text:
             return []
         if text not in self._known:
+            if len(self._known) >= REMEMBERED_TEXTS:
+                self._known.clear()
             self._known[text] = list(self.tokenizer(text)["input_ids"])
         return self._known[text]
 
