@@ -136,7 +136,7 @@ class Backbone(nn.Module):
             raise ValueError(f"texts: expected {sequences}, one for each sequence, got {len(texts)}")
         data = tokens.to(self.decoder.dtype).contiguous()  # else each linear layer copies its weights per sequence
         told = list(texts) if texts is not None else [""] * sequences
-        longest = max((len(self._tokenise(text)) for text in set(told)), default=0)
+        longest = max((len(self._tokenise(text, False)) for text in set(told)), default=0)
         self._check_length(self.prompt_length(instruction) + longest + (n if ordered else 1))
         steps = torch.arange(n) if ordered else torch.zeros(n, dtype=torch.int64)
         run = self._shared if self.shared else self._unshared
@@ -147,7 +147,7 @@ class Backbone(nn.Module):
         start = self.prompt_length(instruction)
         before = self._keys_values(instruction) if start else None
         distinct = tuple(dict.fromkeys(texts))
-        lengths = torch.tensor([len(self._tokenise(text)) for text in distinct])
+        lengths = torch.tensor([len(self._tokenise(text, False)) for text in distinct])
         if not lengths.any():
             return self._run(data, (start + steps)[None], visible, attention.Run(before))
         behind_it = self._keys_values(instruction, distinct, before)
@@ -177,16 +177,16 @@ class Backbone(nn.Module):
         """Number of tokens of the prefix and the instruction."""
         return (0 if self.prefix is None else len(self.prefix)) + len(self._tokenise(instruction))
 
-    def _words(self, text: str) -> Tensor:
-        """Embeddings of words, shape (tokens, width)."""
+    def _words(self, text: str, begins: bool = False) -> Tensor:
+        """Embeddings of words, which begin the input or continue it, shape (tokens, width)."""
         table = self.decoder.get_input_embeddings()
-        ids = torch.tensor(self._tokenise(text), dtype=torch.int64, device=table.weight.device)
+        ids = torch.tensor(self._tokenise(text, begins), dtype=torch.int64, device=table.weight.device)
         embedded: Tensor = table(ids).to(self.decoder.dtype)
         return embedded
 
     def _prompt(self, instruction: str) -> Tensor:
         """Embeddings of the prefix and the instruction, shape (tokens, width)."""
-        words = self._words(instruction)
+        words = self._words(instruction, begins=True)
         return words if self.prefix is None else torch.cat([self.prefix.to(words.dtype), words])
 
     def _keys_values(self, instruction: str, texts: tuple[str, ...] = (), before: KeysValues | None = None) -> KeysValues:

@@ -6,9 +6,8 @@ import difflib
 import hashlib
 import re
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -37,7 +36,7 @@ RANDOM: dict[str, dict[str, Any]] = {
 }
 
 
-def language_model(name: str, layers: int | None, dtype: torch.dtype) -> tuple[Any, Callable[[str], list[int]], dict[str, Any]]:
+def language_model(name: str, layers: int | None, dtype: torch.dtype) -> tuple[Any, Tokenise, dict[str, Any]]:
     """Return the decoder (no head), the function from words to token ids, and what identifies the weights."""
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -86,31 +85,38 @@ def _shorten(config: Any, layers: int | None) -> dict[str, Any]:
     return {"layers": kept, "architecture": f"{config.model_type}, width {config.hidden_size}, {there} layers"}
 
 
+class Tokenise(Protocol):
+    """Maps words to token ids."""
+
+    def __call__(self, text: str, begins: bool = True) -> list[int]:
+        """Return the ids of a text, which begins the input or continues it."""
+
+
 class _Words:
     """Token ids for a model that has no vocabulary: one per word, digit and sign, the same on every machine."""
 
     def __init__(self, vocabulary: int) -> None:
         self.vocabulary = vocabulary
 
-    def __call__(self, text: str) -> list[int]:
+    def __call__(self, text: str, begins: bool = True) -> list[int]:
         return [zlib.crc32(word.encode()) % self.vocabulary for word in re.findall(r"[^\W\d]+|\d|[^\w\s]", text)]
 
 
 class _Tokeniser:
-    """A model's own tokens; those of recent texts are remembered."""
+    """A model's own tokens, with those that it puts in front where a text begins; recent ones are remembered."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self._known: dict[str, list[int]] = {}
+        self._known: dict[tuple[str, bool], list[int]] = {}
 
-    def __call__(self, text: str) -> list[int]:
+    def __call__(self, text: str, begins: bool = True) -> list[int]:
         if not text:
             return []
-        if text not in self._known:
+        if (text, begins) not in self._known:
             if len(self._known) >= REMEMBERED_TEXTS:
                 self._known.clear()
-            self._known[text] = list(self.tokenizer(text)["input_ids"])
-        return self._known[text]
+            self._known[text, begins] = list(self.tokenizer(text, add_special_tokens=begins)["input_ids"])
+        return self._known[text, begins]
 
 
 def _folder(name: str) -> Path:
