@@ -108,7 +108,7 @@ def _backbone_damage(backbones: Any, name: str) -> list[str]:
 
 
 def _damage(folder: Path) -> list[str]:
-    from wirelessgym.checkpoint import sha256  # imports torch
+    from wirelessgym.io import sha256
 
     try:
         expected = json.loads((folder / "card.json").read_text(encoding="utf-8"))["sha256"]

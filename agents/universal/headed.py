@@ -15,6 +15,7 @@ from torch import Tensor
 from wirelessgym.checkpoint import CheckpointError
 from wirelessgym.fields import Action, Obs, to
 from wirelessgym.learned import LearnedAgent, refuse_misfit, seeded
+from wirelessgym.policy_gradient import Logits, is_discrete, most_likely
 from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
@@ -80,7 +81,12 @@ class HeadedAgent(LearnedAgent):
         return super().act(task, obs)
 
     def forward(self, task: TaskSpec, obs: Obs) -> Action:
-        """Return actions as the task's fields have them, with gradients to backbone and heads."""
+        """Return actions as the task's fields have them, with gradients to backbone and heads where actions are continuous."""
+        decoded = self._decide(task, obs)[0]
+        return most_likely(task, decoded) if is_discrete(task) else decoded
+
+    def policy(self, task: TaskSpec, obs: Obs) -> Logits:
+        """See `LearnedAgent.policy`: what the head of a task with discrete actions decodes."""
         return self._decide(task, obs)[0]
 
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:

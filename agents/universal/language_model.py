@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import torch
 
-from wirelessgym.checkpoint import CheckpointError, sha256
+from wirelessgym.checkpoint import CheckpointError
+from wirelessgym.io import sha256
 from wirelessgym.learned import seeded
 
 from . import model_store

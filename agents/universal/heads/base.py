@@ -52,6 +52,8 @@ class Head(torch.nn.Module, ABC):
     def decode(self, task: TaskSpec, obs: Obs, hidden: Tensor, context: Any) -> Action:
         """Turn what the backbone made of the tokens into actions as the task's fields describe them.
 
+        Where all action fields are discrete, return logits instead, as `LearnedAgent.policy` does.
+
         Args:
             task: as for `encode`.
             obs: as for `encode`.

@@ -13,7 +13,8 @@ import torch
 from wirelessgym.agents.universal import model_store as models
 from wirelessgym.agents.universal.backbone import Backbone
 
-from wirelessgym.checkpoint import CheckpointError, sha256
+from wirelessgym.checkpoint import CheckpointError
+from wirelessgym.io import sha256
 
 NAME = "smollm2-135m"
 WIDTH, LAYERS, WORDS = 32, 2, ["<unk>", "<s>", "</s>", *map(chr, range(97, 123)), "Ġ", "ab"]

@@ -1,22 +1,27 @@
-"""Drawing episodes: in this process, or ahead of time in another one. Both give the same bits.
+"""What a step uses, as pure functions of (configuration, step): the task, its episodes, the randomness; and who draws them.
 
-The other process is this module run by a fresh interpreter (`serve`), spoken to over its standard input and output. It starts
-without the caller's main module, doesn't hear Ctrl-C, and ends by itself as soon as the caller does.
+Episodes are drawn in this process, or ahead of time in another one; both give the same bits. The other process is this module run
+by a fresh interpreter (`serve`), spoken to over its standard input and output. It starts without the caller's main module, is not
+reached by Ctrl-C, and ends by itself as soon as the caller does.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import traceback
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, BinaryIO, Self, TypeAlias
 
 import cloudpickle
@@ -26,12 +31,76 @@ from torch import Tensor
 
 from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.fields import Obs
+from wirelessgym.learned import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
 from wirelessgym.task import Task
-from wirelessgym.train.schedule import Job
+from wirelessgym.train.config import Configuration
 
 Batch: TypeAlias = tuple[Any, Obs]  # state and observation
 
-AHEAD = 3  # batches that wait at most
+AHEAD = 3  # largest number of batches that wait
+
+
+@dataclass(frozen=True)
+class Job:
+    """Episodes to draw.
+
+    Attributes:
+        entry: index in ``configuration.tasks``.
+        seed: of the episodes.
+        numbers: of the episodes.
+    """
+
+    entry: int
+    seed: int
+    numbers: range
+
+
+def step_seed(seed: int, step: int, purpose: str) -> int:
+    """A number of 32 bits that belongs to a step and a purpose."""
+    name = struct.pack("<qq", seed, step) + purpose.encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=4).digest(), "little")
+
+
+def entry_of(config: Configuration, step: int) -> int:
+    """Index of the task entry that a step, counted from 0, uses."""
+    if config.task_choice == "round_robin" or len(config.tasks) == 1:
+        return step % len(config.tasks)
+    bounds = list(accumulate(entry.weight for entry in config.tasks))
+    return bisect_right(bounds, step_seed(config.seed, step, "task") / 2**32 * bounds[-1])
+
+
+def uses(config: Configuration, steps: int) -> list[int]:
+    """How often each task entry is used by steps 0 to ``steps`` - 1."""
+    counts = [0] * len(config.tasks)
+    for step in range(steps):
+        counts[entry_of(config, step)] += 1
+    return counts
+
+
+def training_jobs(config: Configuration, first: int) -> Iterator[Job]:
+    """What steps ``first``, ``first`` + 1, ... draw: episodes that no earlier step and no other entry has drawn."""
+    counts = uses(config, first)
+    for step in range(first, config.steps):
+        entry = entry_of(config, step)
+        batch = config.tasks[entry].batch
+        yield Job(entry, FIRST_TRAINING_SEED + config.seed, _numbers(config, entry, counts[entry] * batch, batch))
+        counts[entry] += 1
+
+
+def validation_jobs(config: Configuration) -> list[Job]:
+    """What validation draws: the same episodes every time, in batches like those of training."""
+    seed = FIRST_VALIDATION_SEED + config.seed
+    return [
+        Job(index, seed, _numbers(config, index, first, min(entry.batch, entry.validation_episodes - first)))
+        for index, entry in enumerate(config.tasks)
+        for first in range(0, entry.validation_episodes, entry.batch)
+    ]
+
+
+def _numbers(config: Configuration, entry: int, first: int, count: int) -> range:
+    """Every n-th number belongs to one of n entries: two entries of one task share no episode."""
+    stride = len(config.tasks)
+    return range(first * stride + entry, (first + count) * stride + entry, stride)
 
 
 class Drawer(ABC):
@@ -61,7 +130,7 @@ class Drawer(ABC):
 
     @abstractmethod
     def __exit__(self, *exception: object) -> None:
-        """Put everything away."""
+        """Release everything."""
 
 
 class DrawerHere(Drawer):
@@ -82,7 +151,7 @@ class DrawerHere(Drawer):
         return batch
 
     def __exit__(self, *exception: object) -> None:
-        """Nothing to put away."""
+        """Nothing to release."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +165,14 @@ class DrawerAhead(Drawer):
     """Draws in another process, which begins when a batch is asked for."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
-        program = f"import sys; sys.path[:] = {sys.path!r}; from wirelessgym.train.draw import serve; serve()"
+        program = f"import sys; sys.path[:] = {sys.path!r}; from wirelessgym.train.sampling import serve; serve()"
         quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
         self._process = subprocess.Popen(
             [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | quiet,
-            start_new_session=True,  # Ctrl-C on the terminal is for the caller, who puts this process away
+            start_new_session=True,  # Ctrl-C on the terminal is for the caller, which ends this process
         )
         self._send(list(tasks))
 
@@ -146,7 +215,9 @@ class DrawerAhead(Drawer):
 
     def _ended(self) -> RuntimeError:
         code = self._process.wait(timeout=10)
-        return RuntimeError(f"the process that draws episodes ended with exit code {code}; draw_ahead = false does without it")
+        return RuntimeError(
+            f"the process that draws episodes ended with exit code {code}; draw_ahead = false avoids that process"
+        )
 
 
 def serve() -> None:
