@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ import number_head
 import pytest
 import torch
 from learned_agents import learned
-from noisy_number import NoisyNumber
+from noisy_number import NUMBERS, NoisyNumber
 from number_head import NumberHead
 from universal_agents import TASKS, episodes, stirred, universal
 from wirelessgym.agents.universal import heads
 from wirelessgym.agents.universal.heads import Head, classical_init, head_class, known_tasks
 
 from wirelessgym.checkpoint import CheckpointError, load_weights, read_card
-from wirelessgym.fields import Obs
+from wirelessgym.fields import Field, Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.registry import checkpoint_folders, make_agent, make_task
 from wirelessgym.tasks.precoding import Precoding
@@ -137,3 +137,16 @@ def test_a_checkpoint_without_the_head_is_refused(tmp_path: Path) -> None:
     task, _, obs = numbers()
     with pytest.raises(CheckpointError, match="expected a checkpoint with a head for noisy_number, got one for detection"):
         again.act(task.spec, obs)
+
+
+class ChoiceHead(NumberHead):
+    """Logits of one choice among four."""
+
+
+def test_a_head_of_a_task_with_discrete_actions_decodes_logits_and_acts_on_the_likeliest() -> None:
+    task, _, obs = numbers()
+    choice = replace(task.spec, action_fields=(Field("choice", (), "int64", "1", 3, 6, "one of four"),))
+    agent = universal(extra_heads={"noisy_number": ChoiceHead})
+    logits = agent.policy(choice, obs)
+    assert isinstance(logits, torch.Tensor) and logits.requires_grad and logits.shape == (5, NUMBERS)
+    assert torch.equal(agent.act(choice, obs), 3 + logits.argmax(-1))  # type: ignore[arg-type]
