@@ -39,6 +39,8 @@ class Field:
         low: smallest value; for complex entries, of the real and of the imaginary part; for text, fewest characters.
         high: largest value, likewise; for text, most characters.
         meaning: one line for people.
+        per_subcarrier: whether the first axis of ``shape`` counts subcarriers, which are parallel channels.
+        shared: whether the value is one budget for all of them.
         modulation: where samples are points of a constellation, its name in `wirelessgym.modulation`. Other values are valid.
         budget: where a sample's entries share an energy, such as a transmit power, name of the observation entry, of shape (),
             that holds it.
@@ -56,6 +58,8 @@ class Field:
     low: float
     high: float
     meaning: str
+    per_subcarrier: bool = False
+    shared: bool = False
     modulation: str | None = None
     budget: str | None = None
     like: str | None = None

@@ -24,6 +24,7 @@ from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, ref
 from wirelessgym.fields import Action, Obs, num_rows
 from wirelessgym.policy_gradient import Logits, PolicyGradient, is_discrete, most_likely, pathwise_loss, score_function_loss
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import one_subcarrier
 from wirelessgym.task import Task
 
 SHIPPED = "shipped"
@@ -60,7 +61,10 @@ class LearnedAgent(Agent):
 
     @abstractmethod
     def build(self, task: TaskSpec) -> torch.nn.Module:
-        """Return fresh weights for a task's sizes. Called once; torch's global generator is seeded by ``seed`` meanwhile."""
+        """Return fresh weights for a task's sizes (of one subcarrier, where it has an axis of several).
+
+        Called once; torch's global generator is seeded by ``seed`` meanwhile.
+        """
 
     def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return actions as `act` does, with gradients to the weights of `weights`; by default the likeliest of the `policy`."""
@@ -164,7 +168,7 @@ class LearnedAgent(Agent):
                 folder = self.checkpoint_folder()
                 refuse_oversized(folder, load_weights(folder), self.options())
             with seeded(self.seed):
-                self._weights = self.build(task)
+                self._weights = self.build(one_subcarrier(task))
             if self.checkpoint is not None:
                 try:
                     self.load(self.checkpoint_folder())

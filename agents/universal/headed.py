@@ -17,6 +17,7 @@ from wirelessgym.fields import Action, Obs, to
 from wirelessgym.learned import LearnedAgent, refuse_misfit, seeded
 from wirelessgym.policy_gradient import Logits, is_discrete, most_likely
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import fold_subcarriers, one_subcarrier, over_subcarriers, unfold_subcarriers
 from wirelessgym.task import Task
 
 from .heads import PRESETS, Head, head_class, head_id, known_tasks
@@ -66,7 +67,7 @@ class HeadedAgent(LearnedAgent):
 
     def weights(self, task: TaskSpec) -> torch.nn.Module:
         """See `LearnedAgent.weights`; a task's head is built when the task is first met."""
-        return self._model_and_head(task)[0]
+        return self._model_and_head(one_subcarrier(task))[0]
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """See `LearnedAgent.act`. Only training, by `weights` or `loss`, adds fresh heads to those of a checkpoint.
@@ -80,6 +81,7 @@ class HeadedAgent(LearnedAgent):
             self._require_head(name, self._loaded)
         return super().act(task, obs)
 
+    @over_subcarriers
     def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return actions as the task's fields have them, with gradients to backbone and heads where actions are continuous."""
         decoded = self._decide(task, obs)[0]
@@ -90,11 +92,16 @@ class HeadedAgent(LearnedAgent):
         return self._decide(task, obs)[0]
 
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
-        """Return the loss of the task's head."""
-        action, context = self._decide(task.spec, obs)
-        model, head = self._model_and_head(task.spec)
+        """Return the loss of the task's head.
+
+        A head sees its own observations again, in which subcarriers are rows, and the action with their axis.
+        """
+        spec, seen = fold_subcarriers(task.spec, obs)
+        action, context = self._decide(spec, seen)
+        action = unfold_subcarriers(task.spec, action)
+        model, head = self._model_and_head(spec)
         with self._precision(model, head):
-            return head.loss(task, state, obs, action, context, progress)
+            return head.loss(task, state, seen, action, context, progress)
 
     def saved_tensors(self) -> dict[str, Tensor]:
         """All that is trained, heads of tasks that weren't met since loading included."""
