@@ -31,7 +31,7 @@ class _PerAntenna(SizedNetwork):
 
 @dataclass(eq=False, kw_only=True)
 class PerAntennaPredictor(LearnedAgent):
-    """Predicts each antenna's channel by itself. The noise power is not used."""
+    """Predicts each antenna's channel separately. The noise power is not used."""
 
     @abstractmethod
     def network(self, past: int, future: int, width: int) -> nn.Module:

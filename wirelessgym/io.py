@@ -6,7 +6,7 @@ import hashlib
 import os
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def write_atomically(path: Path | str) -> Iterator[Path]:
             raise  # about something else that the block does
         raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # gone, or never there
+            partial.unlink()
 
 
 def _sync(path: Path) -> None:
@@ -70,12 +71,30 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML.
 
     Raises:
-        tomllib.TOMLDecodeError: for what is no TOML, and for brackets nested too deeply for the parser.
+        tomllib.TOMLDecodeError: for what is no TOML, and for what the parser gives up on: brackets nested too deeply, numbers of
+            thousands of digits.
     """
     try:
         return tomllib.loads(text)
     except RecursionError:
         raise tomllib.TOMLDecodeError("nested too deeply") from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:
+        raise tomllib.TOMLDecodeError(str(error)) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        tomllib.TOMLDecodeError: as `parse_toml`, and for what is no UTF-8.
+        OSError: for a file that can't be read.
+    """
+    try:
+        return parse_toml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise tomllib.TOMLDecodeError(f"not UTF-8: {error}") from None
 
 
 def parse_toml_value(text: str) -> Any:

@@ -246,9 +246,8 @@ class LearnedAgent(Agent):
 
     @property
     def _id(self) -> str:
-        """The registry's id also where the registry hasn't been asked, as in another process: the module's name."""
-        home, _, module = type(self).__module__.rpartition(".")
-        return module if home == "wirelessgym.agents" else super().name
+        """The registry's id, whatever the label."""
+        return super().name
 
     @property
     def num_parameters(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 import zlib
@@ -14,6 +13,7 @@ import torch
 from wirelessgym.checkpoint import CheckpointError
 from wirelessgym.io import sha256
 from wirelessgym.learned import seeded
+from wirelessgym.suggest import closest
 
 from . import model_store
 
@@ -131,8 +131,8 @@ def _folder(name: str) -> Path:
     if folder.is_dir():
         return folder
     known = [*model_store.SOURCES, *RANDOM]
-    if folder.is_absolute() or (close := difflib.get_close_matches(name, known, n=1)):
-        hint = f"; did you mean {close[0]!r}?" if not folder.is_absolute() else ""
+    if folder.is_absolute() or (close := closest(name, known)):
+        hint = "" if folder.is_absolute() else f"; did you mean {close!r}?"
         raise ValueError(f"backbone: expected {', '.join(known)}, a folder or a model's name on the hub, got {name!r}{hint}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

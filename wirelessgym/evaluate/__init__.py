@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from wirelessgym.evaluate.runner import Block, Outcomes, cut, run_blocks
 from wirelessgym.evaluate.summary import Plan, Point, summarise
 from wirelessgym.evaluate.sweep import SweepError, parse_sweep
 from wirelessgym.learned import FIRST_TRAINING_SEED
+from wirelessgym.options import is_number, whole_number
 from wirelessgym.record import Record, Sweep, read_records, write_record
-from wirelessgym.registry import agents_for, ids, make_task, task_class
+from wirelessgym.registry import agents_for, as_task_class, ids, load_scenario, make_task
 from wirelessgym.scenario import Scenario
 from wirelessgym.task import Task
 
-FALLBACKS = {"precoding": "mrt", "detection": "mf", "channel_prediction": "hold"}
 FLOOR = "random"
 PIPED_WIDTH = 120  # rich takes 80 columns for what is no terminal
 
@@ -107,8 +108,7 @@ def compare(
         processes: 1 stays in this process; None takes all cores when the work is long enough to pay for starting them.
         deadline_s: seconds for one decision. Agents then act on one episode at a time, and a late answer is replaced by
             the fallback's; results depend on the machine's speed.
-        fallback: id of the agent that stands in (``hold`` for channel prediction, ``mrt`` for precoding, ``mf`` for
-            detection, ``random`` otherwise).
+        fallback: id of the agent that stands in; by default the task's own (`Task.fallback_agent`).
         out: folder for ``records/*.json``, ``results.csv`` and ``blocks/``, from which a later call goes on.
         progress: whether to show progress on a terminal.
         show: whether to print the tables.
@@ -126,10 +126,10 @@ def compare(
         RecordSchemaError: if ``out`` holds records of another schema version.
         KeyboardInterrupt: after Ctrl-C, once what is finished is saved.
     """
-    cls = task_class(task) if isinstance(task, str) else task
+    cls = as_task_class(task)
     _check_numbers(episodes, seed, processes, deadline_s)
     points = _points(cls, scenario, sweep, overrides)
-    plan = _plan(points[0].task.family, agents, reference, seed, episodes, deadline_s, fallback)
+    plan = _plan(points[0].task, agents, reference, seed, episodes, deadline_s, fallback)
     folder = Path(out) if out is not None else None
     if folder is not None and any((folder / "records").glob("*.json")):
         read_records(folder)
@@ -149,14 +149,18 @@ def compare(
 
 
 def _check_numbers(episodes: int, seed: int, processes: int | None, deadline_s: float | None) -> None:
+    whole_number("episodes", episodes)
     if episodes < 2:
         raise ValueError(f"episodes: expected at least 2, since intervals are over episodes, got {episodes}")
+    whole_number("seed", seed)
     if not 0 <= seed < FIRST_TRAINING_SEED:
         raise ValueError(f"seed: expected 0 to 2^61 - 1, since learned agents train on the episodes of larger seeds, got {seed}")
-    if processes is not None and processes < 1:
-        raise ValueError(f"processes: expected at least 1, got {processes}")
-    if deadline_s is not None and deadline_s <= 0:
-        raise ValueError(f"deadline_s: expected a positive number of seconds, got {deadline_s}")
+    if processes is not None:
+        whole_number("processes", processes)
+        if processes < 1:
+            raise ValueError(f"processes: expected at least 1, got {processes}")
+    if deadline_s is not None and not (is_number(deadline_s) and 0 < deadline_s < math.inf):
+        raise ValueError(f"deadline_s: expected a positive number of seconds (finite), got {deadline_s!r}")
 
 
 def _points(
@@ -165,12 +169,19 @@ def _points(
     sweep: str | Mapping[str, Sequence[Any]] | None,
     overrides: Mapping[str, Any],
 ) -> list[Point]:
-    settings = [scenario] if scenario is None or isinstance(scenario, str | Path | Scenario) else list(scenario)
+    if scenario is None or isinstance(scenario, str | Path | Scenario):
+        settings = [cls.default_scenario if scenario is None else scenario]
+    elif isinstance(scenario, Sequence):
+        settings = [load_scenario(one) for one in scenario]
+    else:
+        raise TypeError(f"scenario: expected an id, a TOML file, a Scenario or a list of them, got {scenario!r}")
     if not settings:
         raise ValueError("scenario: expected at least one, got an empty list")
     if sweep is None:
         return [Point(make_task(cls, one, **overrides), None) for one in settings]
     axis, values = parse_sweep(sweep)
+    if axis in ("task", "scenario"):
+        raise SweepError(f"{axis} is no field to sweep; give several scenarios as scenario, or compare task by task")
     if axis in overrides:
         raise SweepError(f"{axis} is swept and set to {overrides[axis]!r} at once")
     if axis == "tx_power_dbw" and overrides.get("noise_power_dbw") is None:
@@ -185,7 +196,7 @@ def _points(
 
 
 def _plan(
-    family: Sequence[str],
+    task: Task,
     agents: Sequence[object] | None,
     reference: str | None,
     seed: int,
@@ -193,18 +204,18 @@ def _plan(
     deadline_s: float | None,
     fallback: str | None,
 ) -> Plan:
-    specs = agent_specs(agents, family)
+    specs = agent_specs(agents, task.family)
     names = [spec.name for spec in specs]
     if reference is not None and reference not in names:
         raise ValueError(f"reference: no agent here is called {reference!r}; there are: {', '.join(names)}")
     floor = next((spec.name for spec in specs if spec.spec == FLOOR), None)
     added = None
-    if floor is None and FLOOR in ids("agents") and FLOOR in agents_for(family):
-        specs = unique([*specs, *agent_specs([FLOOR], family)])
+    if floor is None and FLOOR in ids("agents") and FLOOR in agents_for(task.family):
+        specs = unique([*specs, *agent_specs([FLOOR], task.family)])
         floor = added = specs[-1].name
     stand_in: AgentSpec | None = None
     if deadline_s is not None:
-        (stand_in,) = agent_specs([fallback or FALLBACKS.get(family[0], FLOOR)], family)
+        (stand_in,) = agent_specs([fallback or task.fallback_agent], task.family)
     elif fallback is not None:
         raise ValueError(f"fallback {fallback!r} stands in for late answers and needs deadline_s")
     return Plan(tuple(specs), floor, added, reference or names[0], seed, episodes, deadline_s, stand_in)

@@ -38,7 +38,7 @@ from wirelessgym.modulation import (
     posterior_mean_variance,
 )
 from wirelessgym.subcarriers import leading_axis, require_subcarriers, subcarriers_first, tone_spacing_hz
-from wirelessgym.task import Task
+from wirelessgym.task import Showcase, Task
 
 _SOURCE = "Zheng and Dai, arXiv 2412.20772"
 _METRICS = (
@@ -96,6 +96,8 @@ class Detection(Task):
 
     id: ClassVar[str] = "detection"
     default_scenario: ClassVar[str] = "uma-nlos-64"
+    fallback_agent: ClassVar[str] = "mf"
+    showcase: ClassVar[Showcase | None] = Showcase("snr_db=0:20:5", "oamp", overrides={"num_users": 8, "horizon": 1})
     differentiable: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = _METRICS
 

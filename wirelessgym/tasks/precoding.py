@@ -32,7 +32,7 @@ from wirelessgym.fields import Action, Field, Obs, take
 from wirelessgym.images import Image, as_image, new_figure
 from wirelessgym.metrics import Metric, energy, from_decibels, per_row, user_rates
 from wirelessgym.subcarriers import leading_axis, require_subcarriers, subcarriers_first, tone_spacing_hz
-from wirelessgym.task import Task
+from wirelessgym.task import Showcase, Task
 
 _SOURCE = "Shi et al., IEEE Trans. Signal Process. 59(9), 2011"
 
@@ -75,6 +75,8 @@ class Precoding(Task):
 
     id: ClassVar[str] = "precoding"
     default_scenario: ClassVar[str] = "uma-nlos-64"
+    fallback_agent: ClassVar[str] = "mrt"
+    showcase: ClassVar[Showcase | None] = Showcase("csi_snr_db=0:20:5", "robust_wmmse", overrides={"num_users": 8, "horizon": 1})
     differentiable: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("sum_rate", "bit/s/Hz", True, "sum_k log2(1 + SINR_k)", _SOURCE),

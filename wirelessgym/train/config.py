@@ -11,10 +11,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from wirelessgym.io import parse_toml
+from wirelessgym.io import read_toml
+from wirelessgym.options import refusal
 from wirelessgym.policy_gradient import PolicyGradient
 from wirelessgym.registry import UnknownIdError, make_task, training_files
-from wirelessgym.scenario import Scenario, parse_assignment, refusal
+from wirelessgym.scenario import Scenario, parse_assignment
 from wirelessgym.suggest import hint
 from wirelessgym.task import Task
 
@@ -224,7 +225,7 @@ def _contents(config: str | Path | Mapping[str, Any] | Configuration) -> tuple[s
         config = files[config]
     path = Path(config)
     try:
-        return path.stem, parse_toml(path.read_text(encoding="utf-8"))
+        return path.stem, read_toml(path)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"configuration {path.stem}: {path} is not valid TOML: {error}") from error
 
