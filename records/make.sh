@@ -93,6 +93,7 @@ make_record transfer-prediction channel_prediction --agents "$predictors" --scen
 make_record transfer-speed channel_prediction --agents "$predictors" --scenario uma-nlos-32 --sweep speed_kmh=100,120,150,200 \
     --reference ar_beamdelay --episodes 64 --set snr_db=10 --set horizon=1
 
+[[ link-abstraction == $pattern ]] && "$python" records/link_abstraction.py
 [[ cost == $pattern ]] && "$python" -m wirelessgym bench decision --out records/cost.json
 "$python" records/update_readme.py
 "$python" records/figures.py

@@ -340,7 +340,7 @@ def test_episodes_that_were_moved_to_another_device_are_scored_there(name, optio
     own = generators(torch.arange(4), torch.arange(4), "noise")
     task = make_task(name, "rayleigh-32", **options)
     state, _ = task.reset(range(4))
-    action = {field.name: field.draw(4, torch.Generator()) for field in task.action_fields}
+    action = {field.name: field.sample(4, torch.Generator()) for field in task.action_fields}
     there = torch.device("meta")
     monkeypatch.setattr("wirelessgym.tasks.channel_prediction.generators", lambda *names: own)
     scores = task.score(to(state, there), to(action, there))

@@ -232,6 +232,6 @@ def agents_for(task: str | Sequence[str], *, unasked: bool = False) -> list[str]
         unasked: leave out those that take part only when named (`Agent.only_when_named`).
     """
     classes = {name: agent_class(name) for name in ids("agents")}
-    family = (task,) if isinstance(task, str) else task
-    doing = {name: cls for name, cls in classes.items() if cls.does(family)}
+    family = {task} if isinstance(task, str) else set(task)
+    doing = {name: cls for name, cls in classes.items() if not cls.tasks or not family.isdisjoint(cls.tasks)}
     return [name for name, cls in doing.items() if not (unasked and cls.only_when_named)]

@@ -5,6 +5,7 @@ The same functions stand behind ``wirelessgym check`` and behind this package's 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent, as_agent
 from wirelessgym.check.findings import Finding, attempt, collect, disturb_random_state, rule, watched_random_state
 from wirelessgym.check.task_contract import check_task
-from wirelessgym.fields import Action, Obs, clone, equal, take
+from wirelessgym.fields import Action, Obs, clone, equal, num_rows, take
 from wirelessgym.registry import load_scenario, make_task
 from wirelessgym.scenario import Scenario, ScenarioError
 from wirelessgym.task import Task
@@ -100,12 +101,14 @@ def _acted(agent: Agent, task: Task, state: Any, obs: Obs) -> Action:
 
 
 def _fresh_action(agent: Agent, task: Task, state: Any, obs: Obs) -> dict[str, Tensor]:
-    batch = len(next(iter(obs.values())))
+    batch = num_rows(obs)
     agent.reset(batch)
     return task.check_action(_acted(agent, task, state, clone(obs)), batch)
 
 
-def _relative_difference(value: Tensor, reference: Tensor) -> float:
+def _relative_difference(value: Any, reference: Any) -> float:
+    if not isinstance(value, Tensor):
+        return 0.0 if value == reference else math.inf
     value, reference = (x if x.is_complex() else x.float() for x in (value, reference))
     return float((value - reference).abs().max() / reference.abs().max().clamp_min(1e-12))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import math
 import os
 import time
 import zipfile
@@ -92,7 +91,7 @@ class Block:
 
 def cut(episodes: int, task: Task) -> list[range]:
     """Cut episodes 0 to ``episodes`` - 1 into blocks: at most 64 of them, and at most 16 MB of observations a step."""
-    bytes_each = sum(math.prod(f.shape) * f.torch_dtype.itemsize for f in task.observation_fields)
+    bytes_each = sum(field.bytes_each for field in task.observation_fields)
     size = max(1, min(MAX_BLOCK_EPISODES, MAX_BLOCK_BYTES // max(1, bytes_each)))
     return [range(start, min(start + size, episodes)) for start in range(0, episodes, size)]
 
