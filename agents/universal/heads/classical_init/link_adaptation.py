@@ -1,7 +1,7 @@
 """Link adaptation: correct the choice of the inner loop.
 
 The head starts as the agent `illa`: logits about the MCS that the report allows. What it learns are corrections of them. One
-token is one link; there is no memory, so the head learns how bold to be for a report and for what became of the last transmission.
+token is one link; there is no memory: the head learns how bold to be for a report and for what became of the last transmission.
 """
 
 from __future__ import annotations
