@@ -210,3 +210,22 @@ def test_the_policy_has_no_choice_in_a_retransmission():
 def test_curves_are_normal_distributions_to_the_agents_too():
     threshold_db = TABLE.threshold_db(0.25)
     torch.testing.assert_close(threshold_db, TABLE.mu_db[:, 0] - float(norm.ppf(0.25)) * TABLE.sigma_db[:, 0])
+
+
+def test_the_shipped_policy_is_ahead_of_the_inner_loop_for_a_fast_user():
+    task = make_task("link_adaptation", speed_kmh=100, horizon=60)
+    goodput = {
+        name: sums(task, make_agent(name, **options), 256, seed=31)["goodput"]
+        for name, options in (("illa", {}), ("mcs_policy", {"checkpoint": "shipped"}))
+    }
+    assert goodput["mcs_policy"] > 1.01 * goodput["illa"]
+
+
+def test_the_score_function_reaches_the_policys_weights(generator):
+    task = link(horizon=5)
+    state, obs = task.reset(range(4), seed=2)
+    policy = make_agent("mcs_policy")
+    policy.weights(task)
+    policy.trajectory_loss(task, state, obs, generator).backward()
+    gradients = [parameter.grad for parameter in policy.weights(task).parameters()]
+    assert any(gradient is not None and bool(gradient.any()) for gradient in gradients)
