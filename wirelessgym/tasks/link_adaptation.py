@@ -100,6 +100,7 @@ class LinkAdaptation(Task):
     default_scenario: ClassVar[str] = "uma-link"
     differentiable: ClassVar[bool] = False
     open_loop: ClassVar[bool] = False  # a NACK brings the same packet back
+    fallback_agent: ClassVar[str] = "fixed_mcs"
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("goodput", "bit/RE", True, "acknowledged bits / resource elements", "definition"),
         Metric("bler", "1", False, "lost / all first transmissions", "3GPP TS 38.214, 5.2.2.1", ("first_lost", "first_sent")),
