@@ -87,7 +87,7 @@ def _view_overhead(decoder: str, links: int, steps: int, target: float | None) -
     envs = gymnasium.make_vec("wirelessgym/LinkAdaptation-v0", num_envs=links, horizon=steps + 1, decoder=decoder)
     envs.reset(seed=0)
     task = make_task("link_adaptation", horizon=steps + 1, decoder=decoder)
-    state, _ = task.reset(range(links), seed=0)
+    state, _ = task.reset([0] * links, seed=range(links))  # the episodes of the environments
     actions = envs.action_space.sample()
     mcs = torch.from_numpy(actions)
     bare, viewed = float("inf"), float("inf")
