@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from wirelessgym.fields import Action, Obs
-from wirelessgym.modulation import llrs
-from wirelessgym.task import Task
+from wirelessgym.modulation import constellation, llrs
+from wirelessgym.spec import TaskSpec
 
 from ._linear import served
 
@@ -32,18 +32,17 @@ def noise_power_of(obs: Obs, who: str) -> Tensor:
     return obs["noise_power"] + served(transposed(obs)).sum(-1) * obs["csi_noise_power"]
 
 
-def wants_llrs(task: Task) -> bool:
+def wants_llrs(task: TaskSpec) -> bool:
     """Whether the task asks for log-likelihood ratios beside the symbols."""
     return any(field.name == "llrs" for field in task.action_fields)
 
 
-def points_of(task: Task, like: Tensor) -> Tensor:
+def points_of(task: TaskSpec, like: Tensor) -> Tensor:
     """The detection task's constellation, shape (points,), complex64, on the device of ``like``."""
-    points: Tensor = task.constellation  # type: ignore[attr-defined]
-    return points.to(like.device)
+    return constellation(task.modulation).to(like.device)
 
 
-def answer(task: Task, symbols: Tensor, estimate: Tensor, variance: Tensor) -> Action:
+def answer(task: TaskSpec, symbols: Tensor, estimate: Tensor, variance: Tensor) -> Action:
     """Return ``symbols``, and where the task asks for them the ratios that an unbiased Gaussian estimate implies.
 
     Args:

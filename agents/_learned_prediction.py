@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._prediction import num_future
 from ._sizes import SizedNetwork
@@ -37,13 +37,13 @@ class PerAntennaPredictor(LearnedAgent):
     def network(self, past: int, future: int, width: int) -> nn.Module:
         """Return a module that maps series, (rows, past, width) float32, to what follows, (rows, future, width)."""
 
-    def build(self, task: Task) -> nn.Module:
+    def build(self, task: TaskSpec) -> nn.Module:
         """Return fresh weights for the task's slots and subcarriers."""
         past, _, subcarriers = next(field.shape for field in task.observation_fields if field.name == "csi")
         future = num_future(task)
         return _PerAntenna(self.network(past, future, 2 * subcarriers), past, future, subcarriers)
 
-    def forward(self, task: Task, obs: Obs) -> Action:
+    def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return the prediction, shape (batch, future, antennas, subcarriers), complex64.
 
         Raises:

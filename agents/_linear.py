@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from wirelessgym.capacity import unit_rows
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 
-def wants_structure(task: Task) -> bool:
+def wants_structure(task: TaskSpec) -> bool:
     """Whether the precoding task asks for the two numbers per user of the optimal structure instead of a precoder."""
     return any(field.name == "structure" for field in task.action_fields)
 

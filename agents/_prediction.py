@@ -17,13 +17,13 @@ from torch import Tensor
 from wirelessgym.arrays import from_beams, from_delays, to_beams, to_delays
 from wirelessgym.channel.clusters import SPEED_OF_LIGHT_MPS
 from wirelessgym.fields import Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 # Keeps singular normal equations solvable; far below the rounding of complex64 observations.
 _RELATIVE_RIDGE = 1e-12
 
 
-def num_future(task: Task) -> int:
+def num_future(task: TaskSpec) -> int:
     """Slots to predict."""
     return task.action_fields[0].shape[0]
 
@@ -54,13 +54,13 @@ def known_noise_power(obs: Obs, given: float | None, agent: str) -> Tensor:
     return torch.full(csi.shape[:1], given, dtype=torch.float64, device=csi.device)
 
 
-def to_bins(task: Task, csi: Tensor) -> Tensor:
+def to_bins(task: TaskSpec, csi: Tensor) -> Tensor:
     """Transform antennas to beams and subcarriers to delays; (..., antennas, subcarriers), energy is kept."""
     panel = task.scenario.panel
     return to_delays(to_beams(csi, panel.rows, panel.columns, dim=-2))
 
 
-def from_bins(task: Task, bins: Tensor) -> Tensor:
+def from_bins(task: TaskSpec, bins: Tensor) -> Tensor:
     """Undo `to_bins`."""
     panel = task.scenario.panel
     return from_beams(from_delays(bins), panel.rows, panel.columns, dim=-2)
@@ -152,7 +152,7 @@ def predict(weights: Tensor, csi: Tensor) -> Tensor:
     return prediction.view(*prediction.shape[:2], *csi.shape[2:])
 
 
-def max_doppler_hz(task: Task, speed_mps: Tensor) -> Tensor:
+def max_doppler_hz(task: TaskSpec, speed_mps: Tensor) -> Tensor:
     """Largest Doppler shift at a speed: ``v f_c / c``."""
     return speed_mps * task.scenario.carrier_frequency_hz / SPEED_OF_LIGHT_MPS
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import llrs_of_logits
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._detection import wants_llrs
 from ._linear import served
@@ -41,7 +41,7 @@ def reduced_channel(obs: Obs, noise_power: Tensor) -> tuple[Tensor, Tensor, Tens
     return received, channel, identity.expand_as(channel)
 
 
-def from_logits(task: Task, logits: Tensor, points: Tensor, soft: bool) -> Action:
+def from_logits(task: TaskSpec, logits: Tensor, points: Tensor, soft: bool) -> Action:
     """Answer with what the log-probability of each point says.
 
     Args:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._prediction import (
     ar_coefficients,
@@ -42,7 +42,7 @@ class ARBeamDelay(Agent):
     loading: float = 0.5
     tasks = ("channel_prediction",)
 
-    def act(self, task: Task, obs: Obs) -> Tensor:
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return the prediction, shape (batch, future, antennas, subcarriers), complex64.
 
         A hidden noise power is estimated as the median of the bins' powers over ln 2.

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from wirelessgym.capacity import shares, structured_precoder
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 from ._linear import served, wants_structure
@@ -75,12 +76,12 @@ class CNNPrecoder(LearnedAgent):
             raise ValueError(f"supervised_share: expected a number in [0, 1], got {self.supervised_share}")
         self._labels = WMMSE(iterations=self.label_iterations)
 
-    def build(self, task: Task) -> nn.Module:
+    def build(self, task: TaskSpec) -> nn.Module:
         """Return fresh weights for the task's users and antennas."""
         users, antennas = next(field.shape for field in task.observation_fields if field.name == "csi")
         return _Network(users, antennas, self.channels, self.layers)
 
-    def forward(self, task: Task, obs: Obs) -> Action:
+    def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 
         Where the task asks for the structure, return it: shape (batch, users, 2), float32, in shares of ``tx_power``.
@@ -94,7 +95,7 @@ class CNNPrecoder(LearnedAgent):
         power, regularisation = structure.unbind(-1)
         return structured_precoder(obs["csi"], power, regularisation, obs["noise_power"], obs["tx_power"])
 
-    def structure(self, task: Task, obs: Obs) -> Tensor:
+    def structure(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return (p, lambda) in shares of ``tx_power``, shape (batch, users, 2): zero for users without a channel."""
         csi = obs["csi"]
         network = cast(_Network, self.weights(task))
@@ -109,4 +110,4 @@ class CNNPrecoder(LearnedAgent):
             return super().loss(task, state, obs, progress)
         with torch.no_grad():
             labels = torch.stack(self._labels.structure(obs), -1) / obs["tx_power"][:, None, None]
-        return (self.structure(task, obs) - labels).square().sum((1, 2)).mean()
+        return (self.structure(task.spec, obs) - labels).square().sum((1, 2)).mean()

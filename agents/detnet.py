@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
-from wirelessgym.modulation import llrs_of_logits
+from wirelessgym.modulation import BITS_PER_SYMBOL, llrs_of_logits
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 from ._detection import matched, points_of, wants_llrs
@@ -104,13 +105,13 @@ class DetNet(LearnedAgent):
         if not 0 <= self.residual < 1:
             raise ValueError(f"residual: expected a number in [0, 1), got {self.residual}")
 
-    def build(self, task: Task) -> nn.Module:
+    def build(self, task: TaskSpec) -> nn.Module:
         """Return fresh weights for the task's users and constellation; gradient steps start at zero, as in the source's code."""
         users = next(field.shape[-1] for field in task.observation_fields if field.name == "csi")
-        points = len(task.constellation)  # type: ignore[attr-defined]
+        points = 2 ** BITS_PER_SYMBOL[task.modulation]
         return _Network(users, points, self.layers, self.residual)
 
-    def forward(self, task: Task, obs: Obs) -> Action:
+    def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return the mean of each symbol, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
         Raises:
@@ -132,19 +133,19 @@ class DetNet(LearnedAgent):
 
         The square is that of one real dimension of one symbol, averaged over all of users that take part.
         """
-        points = points_of(task, obs["csi"])
+        points = points_of(task.spec, obs["csi"])
         levels = _levels(points)
         real_index, imaginary_index = _level_indices(points, levels)
         sent = torch.cat([real_index[state.sent], imaginary_index[state.sent]], -1)
         wanted = torch.nn.functional.one_hot(sent, len(levels)).to(levels.dtype)
         present = served(obs["csi"].mT).repeat(1, 2)[:, None].expand(sent.shape)
         total = torch.zeros_like(levels[0])
-        for number, probabilities in enumerate(self._probabilities(task, obs), start=1):
+        for number, probabilities in enumerate(self._probabilities(task.spec, obs), start=1):
             error = (probabilities - wanted).square().sum(-1)
             total = total + math.log(number) * (error * present).sum() / present.sum().clamp_min(1)
         return total
 
-    def _probabilities(self, task: Task, obs: Obs) -> list[Tensor]:
+    def _probabilities(self, task: TaskSpec, obs: Obs) -> list[Tensor]:
         """Every layer's probabilities of the levels; real parts of all users first, then imaginary parts."""
         csi = obs["csi"]
         points = points_of(task, csi)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._detection import answer, noise_power_of, points_of, wants_llrs
 from ._linear import served
@@ -64,12 +64,12 @@ class DNNDetector(LearnedAgent):
         if not self.scale > 0:
             raise ValueError(f"scale: expected a positive number, got {self.scale}")
 
-    def build(self, task: Task) -> nn.Module:
+    def build(self, task: TaskSpec) -> nn.Module:
         """Return fresh weights for the task's antennas and users."""
         antennas, users = next(field.shape for field in task.observation_fields if field.name == "csi")
         return _Network(antennas, users, self.scale)
 
-    def forward(self, task: Task, obs: Obs) -> Action:
+    def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return symbol estimates, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
         The ratios take the estimate for the symbol plus a Gaussian error, whose variance the residual ``y - H x`` tells.

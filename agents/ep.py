@@ -14,7 +14,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import bits_of
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._detection import noise_power_of, points_of
 from ._sionna import from_logits, reduced_channel, sionna_phy
@@ -44,7 +44,7 @@ class EP(Agent):
         if not 0 <= self.damping <= 1:
             raise ValueError(f"damping: expected a number in [0, 1], got {self.damping}")
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return symbols, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
         Raises:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._prediction import num_future
 
@@ -22,6 +22,6 @@ class Hold(Agent):
 
     tasks = ("channel_prediction",)
 
-    def act(self, task: Task, obs: Obs) -> Tensor:
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return the prediction, shape (batch, future, antennas, subcarriers), complex64: a view of the last slot."""
         return obs["csi"][:, -1:].expand(-1, num_future(task), -1, -1)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._prediction import check_order, known_noise_power, lagged_products, num_future, predict, toeplitz
 
@@ -39,7 +39,7 @@ class Kalman(Agent):
     noise_power: float | None = None
     tasks = ("channel_prediction",)
 
-    def act(self, task: Task, obs: Obs) -> Tensor:
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return the prediction, shape (batch, future, antennas, subcarriers), complex64.
 
         Raises:

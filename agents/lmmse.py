@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._detection import answer, linear_mmse, noise_power_of
 
@@ -24,7 +24,7 @@ class LMMSE(Agent):
 
     tasks = ("detection",)
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return symbol estimates, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
         Raises:

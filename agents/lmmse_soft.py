@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import posterior_mean_variance
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._detection import answer, linear_mmse, noise_power_of, points_of
 
@@ -22,7 +22,7 @@ class LMMSESoft(Agent):
 
     tasks = ("detection",)
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return posterior means, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
         Raises:

@@ -11,7 +11,7 @@ import torch
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._detection import answer, matched, noise_power_of, wants_llrs
 
@@ -22,7 +22,7 @@ class MF(Agent):
 
     tasks = ("detection",)
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return symbol estimates, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
         Raises:

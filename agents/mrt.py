@@ -12,7 +12,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.capacity import unit_rows
 from wirelessgym.fields import Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._linear import equal_power
 
@@ -23,6 +23,6 @@ class MRT(Agent):
 
     tasks = ("precoding",)
 
-    def act(self, task: Task, obs: Obs) -> Tensor:
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``."""
         return equal_power(unit_rows(obs["csi"]), obs["tx_power"])

@@ -16,7 +16,7 @@ from torch import nn
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.modulation import posterior_mean_variance
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._detection import answer, matched, noise_power_of, points_of
 from ._linear import served
@@ -50,12 +50,12 @@ class OAMPNet(LearnedAgent):
         if self.version not in (1, 2):
             raise ValueError(f"version: expected 1 (OAMP-Net) or 2 (OAMP-Net2), got {self.version!r}")
 
-    def build(self, task: Task) -> nn.Module:
+    def build(self, task: TaskSpec) -> nn.Module:
         """Return the scalars that change nothing: ones, and zeros for xi."""
         names = {"gamma": 1.0, "theta": 1.0} | ({"phi": 1.0, "xi": 0.0} if self.version == 2 else {})
         return nn.ParameterDict({name: torch.full((self.layers,), value) for name, value in names.items()})
 
-    def forward(self, task: Task, obs: Obs) -> Action:
+    def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return symbol estimates, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
         Raises:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._prediction import check_order, from_bins, num_future, solve_loaded, to_bins
 
@@ -39,7 +39,7 @@ class PAD(Agent):
     ridge: float = 0.0
     tasks = ("channel_prediction",)
 
-    def act(self, task: Task, obs: Obs) -> Tensor:
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return the prediction, shape (batch, future, antennas, subcarriers), complex64.
 
         Raises:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._prediction import (
     ar_coefficients,
@@ -48,7 +48,7 @@ class PVEC(Agent):
     denoise: bool = False
     tasks = ("channel_prediction",)
 
-    def act(self, task: Task, obs: Obs) -> Tensor:
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return the prediction, shape (batch, future, antennas, subcarriers), complex64.
 
         Raises:
@@ -64,7 +64,7 @@ class PVEC(Agent):
         return predict(ar_weights(coefficients, num_past, num_future(task)), csi)
 
 
-def _denoised(task: Task, obs: Obs) -> Tensor:
+def _denoised(task: TaskSpec, obs: Obs) -> Tensor:
     bins = to_bins(task, obs["csi"])
     noise = obs["noise_power"] if "noise_power" in obs else estimated_noise_power(bins).float()
     power = bins.abs().square().mean(1, keepdim=True)

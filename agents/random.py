@@ -9,7 +9,8 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Field, Obs
-from wirelessgym.task import Task
+from wirelessgym.modulation import constellation
+from wirelessgym.spec import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,18 @@ class Random(Agent):
         """Start the generator again."""
         self._generator.manual_seed(self.seed)
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return an action of the task's shape and dtype for each row of the observation."""
         some = next(iter(obs.values()))
         action = {entry.name: self._draw(task, entry, obs, some.shape[0]).to(some.device) for entry in task.action_fields}
         return action if len(action) > 1 else next(iter(action.values()))
 
-    def _draw(self, task: Task, entry: Field, obs: Obs, batch: int) -> Tensor:
+    def _draw(self, task: TaskSpec, entry: Field, obs: Obs, batch: int) -> Tensor:
         shape = (batch, *entry.shape)
         if entry.name == "llrs":
             return torch.randn(shape, generator=self._generator)
         if entry.name == "symbols":
-            points: Tensor = task.constellation  # type: ignore[attr-defined]
+            points = constellation(task.modulation)
             return points[torch.randint(len(points), shape, generator=self._generator)]
         drawn = entry.draw(batch, self._generator)
         if entry.dtype != "complex64":

@@ -22,7 +22,7 @@ from wirelessgym.agent import Agent
 from wirelessgym.arrays import from_beams, to_beams
 from wirelessgym.fields import Obs
 from wirelessgym.scenario import Panel
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._linear import served
 from .wmmse import WMMSE
@@ -42,7 +42,7 @@ class RobustWMMSE(Agent):
     error_weight: float = 2.0
     tasks = ("precoding",)
 
-    def act(self, task: Task, obs: Obs) -> Tensor:
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 
         Where the task asks for the structure, return that, as `WMMSE` does; the task then builds the beams on the estimate as it

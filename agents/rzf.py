@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._linear import (
     equal_power,
@@ -44,7 +44,7 @@ class RZF(Agent):
         if not self.regulariser >= 0:
             raise ValueError(f"regulariser: expected a number >= 0, got {self.regulariser}")
 
-    def act(self, task: Task, obs: Obs) -> Tensor:
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 
         Where the task asks for the structure, return equal shares of power and regularisation, shape (batch, users, 2):

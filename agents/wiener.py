@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._prediction import clarke_correlation, known_noise_power, max_doppler_hz, num_future, predict, toeplitz
 
@@ -40,7 +40,7 @@ class Wiener(Agent):
     noise_power: float | None = None
     tasks = ("channel_prediction",)
 
-    def act(self, task: Task, obs: Obs) -> Tensor:
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return the prediction, shape (batch, future, antennas, subcarriers), complex64.
 
         Raises:
@@ -54,7 +54,7 @@ class Wiener(Agent):
         correlation = self._correlation(task, csi.shape[1] + num_future(task), csi.device)
         return predict(wiener_weights(correlation, loading, csi.shape[1]), csi)
 
-    def _correlation(self, task: Task, num_lags: int, device: torch.device) -> Tensor:
+    def _correlation(self, task: TaskSpec, num_lags: int, device: torch.device) -> Tensor:
         low, high = task.scenario.speed_mps
         if self.speed_kmh is not None:
             if self.speed_kmh < 0:

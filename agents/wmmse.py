@@ -18,7 +18,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.capacity import shares, structured_precoder
 from wirelessgym.fields import Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._linear import mmse_loading, served, wants_structure
 
@@ -59,7 +59,7 @@ class WMMSE(Agent):
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance: expected a number in [0, 1), got {self.tolerance}")
 
-    def act(self, task: Task, obs: Obs) -> Tensor:
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 
         Where the task asks for the structure, return it: shape (batch, users, 2), float32, in shares of ``tx_power``.

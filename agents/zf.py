@@ -13,7 +13,7 @@ import torch
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._detection import answer, noise_power_of, transposed, wants_llrs, zero_forcing
 from ._linear import equal_power, regularised_directions, require_antennas
@@ -25,7 +25,7 @@ class ZF(Agent):
 
     tasks = ("precoding", "detection")
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Precode or detect.
 
         Returns:

@@ -14,7 +14,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.capacity import amplitudes, water_filling
 from wirelessgym.fields import Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ._linear import regularised_directions, require_antennas
 
@@ -25,7 +25,7 @@ class ZFWaterfilling(Agent):
 
     tasks = ("precoding",)
 
-    def act(self, task: Task, obs: Obs) -> Tensor:
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 
         Raises:

@@ -73,7 +73,7 @@ class NoisyNumber(Task):
     def score(self, state: NumberState, action: Action) -> dict[str, Tensor]:
         return self.scored(state, self.check_action(action, len(state.seed))["guess"] - state.x)
 
-    def advance(self, state: NumberState) -> tuple[NumberState, Obs]:
+    def advance(self, state: NumberState, action: Action | None = None) -> tuple[NumberState, Obs]:
         following = replace(state, time_step=state.time_step + 1, x=state.x.roll(1, -1), n=state.n.roll(1, -1))
         return following, self.observe(following)
 

@@ -12,7 +12,7 @@ import wirelessgym
 from wirelessgym.agent import as_agent
 from wirelessgym.env import Env, VectorEnv
 from wirelessgym.registry import load_scenario
-from wirelessgym.task import rollout
+from wirelessgym.rollouts import rollout
 
 
 def toy(**options):

@@ -16,7 +16,7 @@ IMPORT_BY_NAME = {
     "wirelessgym/__init__.py",
     "wirelessgym/doctor.py",
     "wirelessgym/registry.py",
-    "wirelessgym/evaluate/roster.py",
+    "wirelessgym/agent_spec.py",
     "agents/_sionna.py",
     "agents/universal/headed.py",
     "agents/universal/nf4.py",

@@ -14,8 +14,8 @@ from learned_agents import train
 from torch import Tensor
 
 from wirelessgym import make_task
+from wirelessgym.agent_spec import agent_specs
 from wirelessgym.checkpoint import CheckpointError, read_card
-from wirelessgym.evaluate.roster import roster
 from wirelessgym.fields import Obs
 from wirelessgym.learned import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, LearnedAgent, seeded
 from wirelessgym.registry import agents_for, ids, make_agent
@@ -178,18 +178,18 @@ def test_training_changes_the_fingerprint_and_a_copy_keeps_it(trained: Learnable
     assert trained.fingerprint != before == copy.fingerprint
 
 
-def test_a_roster_tells_weights_apart(trained: Learnable) -> None:
-    before = roster([trained], "precoding")[0]
-    assert roster([trained], "precoding")[0].digest == before.digest
+def test_agent_specs_tell_weights_apart(trained: Learnable) -> None:
+    before = agent_specs([trained], ["precoding"])[0]
+    assert agent_specs([trained], ["precoding"])[0].digest == before.digest
     assert before.parameters == trained.num_parameters
     train(trained, TASK, STATE, OBS, steps=1, learning_rate=1e-3)
-    assert roster([trained], "precoding")[0].digest != before.digest
+    assert agent_specs([trained], ["precoding"])[0].digest != before.digest
 
 
 def test_learned_agents_of_the_registry_take_part_only_when_named() -> None:
     names = {"set_transformer", "cnn_precoder", "universal"}
     assert names <= set(agents_for("precoding"))
-    assert not names & {entry.name for entry in roster(None, "precoding")}
+    assert not names & {entry.name for entry in agent_specs(None, ["precoding"])}
 
 
 @pytest.mark.parametrize("name", ids("agents"))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from wirelessgym.evaluate.statistics import Series, estimate, holm, paired_p_value, resample_counts
+from wirelessgym.statistics import Series, estimate, holm, paired_p_value, resample_counts
 
 
 def _energies(episodes=400, seed=3):

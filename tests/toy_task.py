@@ -75,7 +75,7 @@ class Toy(Task):
         error = (guess - state.symbols).abs().square()
         return {"nmse": error.sum(-1) / state.symbols.abs().square().sum(-1), "error": error}
 
-    def advance(self, state: ToyState) -> tuple[ToyState, Obs]:
+    def advance(self, state: ToyState, action: Action | None = None) -> tuple[ToyState, Obs]:
         following = ToyState(
             seed=state.seed,
             episode=state.episode,

@@ -20,19 +20,21 @@ if TYPE_CHECKING:
     from wirelessgym.fields import Field
     from wirelessgym.metrics import Metric
     from wirelessgym.registry import load_scenario, make_agent, make_task
+    from wirelessgym.rollouts import rollout
     from wirelessgym.scenario import Scenario
-    from wirelessgym.task import Step, Task, rollout
+    from wirelessgym.spec import TaskSpec
+    from wirelessgym.task import Step, Task
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Agent": "agent", "as_agent": "agent", "numpy_agent": "agent", "compare": "evaluate", "Field": "fields", "Metric": "metrics",
     "load_scenario": "registry", "make_agent": "registry", "make_task": "registry", "Scenario": "scenario",
-    "Step": "task", "Task": "task", "rollout": "task",
+    "Step": "task", "Task": "task", "TaskSpec": "spec", "rollout": "rollouts",
 }  # fmt: skip
 __all__ = [
-    "Agent", "Field", "Metric", "Scenario", "Step", "Task", "as_agent", "compare", "load_scenario", "make_agent", "make_task",
-    "numpy_agent", "rollout",
+    "Agent", "Field", "Metric", "Scenario", "Step", "Task", "TaskSpec", "as_agent", "compare", "load_scenario", "make_agent",
+    "make_task", "numpy_agent", "rollout",
 ]  # fmt: skip
 
 

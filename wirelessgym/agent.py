@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,22 +15,33 @@ import torch
 from torch import Tensor
 
 from wirelessgym.fields import Action, Obs, to_complex, to_real
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 
 class Agent(ABC):
     """Acts on batches of observations.
 
-    An agent sees the task (its settings and fields) and the observation, never the state. Agents that keep memory over the
+    An agent sees the task's spec and the observation, never the state (unless it is a genie). Agents that keep memory over the
     steps of an episode clear it in `reset`.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()  # ids of the tasks it can do; empty: any
     only_when_named: ClassVar[bool] = False  # whether it takes part only when asked for: its cost explodes, or it needs training
+    needs_state: ClassVar[bool] = False  # whether it is a genie, which sees the true state: a yardstick, no rival
 
     @abstractmethod
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return actions for a batch of observations (batch axis first, complex stays complex)."""
+
+    def act_on_state(self, task: Task, state: Any, obs: Obs) -> Action:
+        """Return actions of a genie that knows the true state; called instead of `act` where ``needs_state`` is set."""
+        raise NotImplementedError(f"{self.name}: an agent with needs_state acts in act_on_state")
+
+    @classmethod
+    def does(cls, family: Sequence[str]) -> bool:
+        """Whether it does a task, or one that the task extends; ``family`` is `TaskSpec.family`."""
+        return not cls.tasks or not set(family).isdisjoint(cls.tasks)
 
     def reset(self, batch: int) -> None:  # noqa: B027 (most agents keep nothing to forget)
         """Forget everything; ``batch`` episodes begin."""
@@ -58,7 +69,7 @@ class CallableAgent(Agent):
     function: Callable[[Obs], Any]
     title: str
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Call the function."""
         return _as_tensors(self.function(obs))
 
@@ -75,7 +86,7 @@ class NumpyAgent(Agent):
     function: Callable[[dict[str, np.ndarray[Any, Any]]], Any]
     title: str
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Call the function on arrays that share the observation's memory."""
         return _as_tensors(self.function({key: value.numpy() for key, value in obs.items()}))
 
@@ -91,7 +102,7 @@ class ModuleAgent(Agent):
 
     module: torch.nn.Module
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Run the module in evaluation mode, without gradients."""
         training = self.module.training
         self.module.eval()
@@ -121,7 +132,7 @@ class StableBaselinesAgent(Agent):
     policy: Any
     title: str
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Predict deterministically."""
         seen = self._as_trained(obs)
         action, _ = self.policy.predict(seen, deterministic=True)

@@ -20,6 +20,7 @@ from rich.table import Table
 from wirelessgym.channel import Channel
 from wirelessgym.channel.synthesis import synthesise
 from wirelessgym.evaluate.runner import one_thread
+from wirelessgym.fields import take
 from wirelessgym.models import NEEDED
 from wirelessgym.registry import agent_module, load_scenario, make_task
 from wirelessgym.scenario import Scenario
@@ -165,7 +166,7 @@ def _peak_above_output_gb(ours: bool, batch: int, queue: Any) -> None:
     reference = SionnaReference(scenario, 4, batch)
     reference.draw_rays()
     rays, grid = reference.our_rays(), Channel(scenario, 4, 48).grid
-    synthesise(rays.rows(slice(0, 1)), grid, torch.zeros(1, dtype=torch.int64), 20)
+    synthesise(take(rays, slice(0, 1)), grid, torch.zeros(1, dtype=torch.int64), 20)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before_gb = _memory_gb("VmRSS")
     h = synthesise(rays, grid, torch.zeros(batch, dtype=torch.int64), 20) if ours else reference.sionna_response(20, 48)

@@ -24,10 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from wirelessgym.agent import Agent
+from wirelessgym.agent_spec import named_agent
 from wirelessgym.checkpoint import read_card
-from wirelessgym.evaluate.roster import named_agent
 from wirelessgym.evaluate.runner import one_thread
-from wirelessgym.evaluate.settings import settings_of
 from wirelessgym.fields import Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.record import provenance
@@ -100,7 +99,7 @@ def bench_decision(fast: bool = False, out: Path | None = None) -> list[Cost]:
 
 def _cost(scenario: str, name: str, spec: str, calls: int) -> Cost:
     task = make_task(name, scenario, horizon=1, **OVERRIDES[name])
-    settings: Any = settings_of(task)
+    settings = task.spec
     seen = {batch: task.reset(range(batch), seed=7)[1] for batch in BATCHES}
     with one_thread():
         with _growth() as grown:

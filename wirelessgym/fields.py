@@ -7,17 +7,19 @@ float32 with a trailing axis of two, (re, im): `to_real` and `to_complex` are th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain
+from typing import Any, Literal, TypeAlias, TypeGuard, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Obs: TypeAlias = dict[str, Tensor]
+Obs: TypeAlias = dict[str, Any]  # tensors, batch axis first; text entries are tuples of strings, one for each row
 Action: TypeAlias = Tensor | dict[str, Tensor]
 DTypeName: TypeAlias = Literal["complex64", "float32", "int64", "bool"]
+Tree = TypeVar("Tree")  # a tensor, a text, or a dict or `Rows` of them
 
 
 @dataclass(frozen=True)
@@ -105,27 +107,112 @@ def to_complex(value: Tensor, field: Field) -> Tensor:
 
 
 class Rows:
-    """A dataclass of tensors (or of further `Rows`) whose first axis is the batch: rows can be taken and replaced."""
+    """Marks a dataclass whose entries share the batch as first axis: tensors, text (tuples of strings), further `Rows`."""
 
-    def _entries(self) -> Mapping[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
 
-    def rows(self, index: Tensor | slice) -> Self:
-        """Return the rows that ``index`` (int64, bool or a slice) names."""
-        return type(self)(
-            **{
-                k: v.rows(index) if isinstance(v, Rows) else v[index] if isinstance(v, Tensor) else v
-                for k, v in self._entries().items()
-            }
-        )
+def take(tree: Tree, index: Tensor | slice | Sequence[int]) -> Tree:
+    """Return the rows that ``index`` (int64, bool, a slice or numbers) names, of a tensor, a text, a dict or a `Rows`.
 
-    def with_rows(self, index: Tensor, other: Self) -> Self:
-        """Return a copy in which the rows named by ``index`` (int64) are those of ``other``, in order."""
+    Entries that are none of these have no rows and stay as they are; so it is in all functions that follow.
+    """
+    if not isinstance(index, slice | Tensor):
+        index = torch.tensor(list(index), dtype=torch.int64)
+    chosen = index if isinstance(index, slice) else _numbers(index)
 
-        def put(mine: Any, theirs: Any) -> Any:
-            if isinstance(mine, Rows):
-                return mine.with_rows(index, theirs)
-            return mine.index_copy(0, index, theirs) if isinstance(mine, Tensor) else mine
+    def chosen_text(text: tuple[str, ...]) -> tuple[str, ...]:
+        return text[chosen] if isinstance(chosen, slice) else tuple(text[i] for i in chosen)
 
-        theirs = other._entries()
-        return type(self)(**{k: put(v, theirs[k]) for k, v in self._entries().items()})
+    return _mapped(lambda x: x[index], chosen_text, tree)
+
+
+def put(tree: Tree, index: Tensor, other: Tree) -> Tree:
+    """Return a copy of ``tree`` in which the rows named by ``index`` (int64) are those of ``other``, in order."""
+
+    def put_text(text: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+        rows = list(text)
+        for i, value in zip(index.tolist(), new, strict=True):
+            rows[i] = value
+        return tuple(rows)
+
+    return _mapped(lambda x, new: x.index_copy(0, index, new), put_text, tree, other)
+
+
+def to(tree: Tree, device: torch.device | str) -> Tree:
+    """Return ``tree`` with its tensors on ``device``."""
+    return _mapped(lambda x: x.to(device), lambda text: text, tree)
+
+
+def clone(tree: Tree) -> Tree:
+    """Return a copy of ``tree`` that shares no tensor's memory with it."""
+    return _mapped(Tensor.clone, lambda text: text, tree)
+
+
+def concatenate(trees: Sequence[Tree]) -> Tree:
+    """Join the rows of several trees of one structure."""
+    return _mapped(lambda *x: torch.cat(x), lambda *texts: tuple(chain.from_iterable(texts)), *trees)
+
+
+def num_rows(tree: Any) -> int:
+    """Return the length of the batch axis.
+
+    Raises:
+        ValueError: for a tree without a tensor or a text.
+    """
+    for leaf in leaves(tree):
+        return len(leaf)
+    raise ValueError(f"expected something with rows, got {type(tree).__name__}")
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two trees hold the same entries, bit for bit; NaN equals NaN."""
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and _equal_tensors(one, other)
+    mine, theirs = _entries(one), _entries(other)
+    if not mine:
+        return bool(one == other)
+    return mine.keys() == theirs.keys() and all(equal(value, theirs[key]) for key, value in mine.items())
+
+
+def _equal_tensors(one: Tensor, other: Tensor) -> bool:
+    if torch.equal(one, other):
+        return True
+    missing = one.isnan()
+    return torch.equal(missing, other.isnan()) and torch.equal(one.masked_fill(missing, 0), other.masked_fill(missing, 0))
+
+
+def leaves(tree: Any) -> Iterator[Tensor | tuple[str, ...]]:
+    """Yield every tensor and text of a tree, in a fixed order."""
+    if isinstance(tree, Tensor) or _is_text(tree):
+        yield tree
+    for entry in _entries(tree).values():
+        yield from leaves(entry)
+
+
+def _mapped(tensors: Callable[..., Any], texts: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
+    """Apply a function to every tensor and another to every text, together with those at the same place in ``others``."""
+    result: Any = tree
+    if isinstance(tree, Tensor):
+        result = tensors(tree, *others)
+    elif _is_text(tree):
+        result = texts(tree, *others)
+    elif mine := _entries(tree):
+        theirs = [_entries(other) for other in others]
+        new = {key: _mapped(tensors, texts, value, *(other[key] for other in theirs)) for key, value in mine.items()}
+        result = new if isinstance(tree, dict) else replace(tree, **new)  # type: ignore[type-var]
+    return cast(Tree, result)
+
+
+def _entries(tree: Any) -> Mapping[str, Any]:
+    if isinstance(tree, dict):
+        return tree
+    return {f.name: getattr(tree, f.name) for f in fields(tree)} if isinstance(tree, Rows) else {}  # type: ignore[arg-type]
+
+
+def _is_text(value: Any) -> TypeGuard[tuple[str, ...]]:
+    return isinstance(value, tuple) and bool(value) and all(isinstance(entry, str) for entry in value)
+
+
+def _numbers(index: Tensor) -> list[int]:
+    """Row numbers of an int64 or bool index."""
+    found: list[int] = (index.nonzero()[:, 0] if index.dtype == torch.bool else index).tolist()
+    return found

@@ -21,6 +21,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, save_weights, tensors_digest
 from wirelessgym.fields import Action, Obs
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 SHIPPED = "shipped"
@@ -56,11 +57,11 @@ class LearnedAgent(Agent):
                 setattr(self, option.name, trained[option.name])
 
     @abstractmethod
-    def build(self, task: Task) -> torch.nn.Module:
+    def build(self, task: TaskSpec) -> torch.nn.Module:
         """Return fresh weights for a task's sizes. Called once; torch's global generator is seeded by ``seed`` meanwhile."""
 
     @abstractmethod
-    def forward(self, task: Task, obs: Obs) -> Action:
+    def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return actions as `act` does, with gradients to the weights of `weights`."""
 
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
@@ -72,9 +73,9 @@ class LearnedAgent(Agent):
             obs: what the agent sees at that state.
             progress: share of the training that is done, 0 to 1, for losses in phases.
         """
-        return negative_reward(task, state, self.forward(task, obs))
+        return negative_reward(task, state, self.forward(task.spec, obs))
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return actions without gradients, in evaluation mode."""
         module = self.weights(task)
         training = module.training
@@ -84,7 +85,7 @@ class LearnedAgent(Agent):
         module.train(training)
         return action
 
-    def weights(self, task: Task) -> torch.nn.Module:
+    def weights(self, task: TaskSpec) -> torch.nn.Module:
         """Return the weights, built for ``task`` at first use, from the checkpoint if there is one.
 
         Raises:

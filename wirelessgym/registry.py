@@ -11,7 +11,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -185,15 +185,16 @@ def make_agent(name: str, **options: Any) -> Agent:
     return agent
 
 
-def agents_for(task: str, *, unasked: bool = False) -> list[str]:
+def agents_for(task: str | Sequence[str], *, unasked: bool = False) -> list[str]:
     """Return the ids of the agents that do a task, in alphabetical order (imports them).
 
     Args:
-        task: task id.
+        task: task id, or the ids of its family (`TaskSpec.family`).
         unasked: leave out those that take part only when named (`Agent.only_when_named`).
     """
     from wirelessgym.agent import Agent
 
     classes = {name: _class("agents", name, Agent) for name in ids("agents")}
-    doing = {name: cls for name, cls in classes.items() if task in (cls.tasks or (task,))}
+    family = (task,) if isinstance(task, str) else task
+    doing = {name: cls for name, cls in classes.items() if cls.does(family)}
     return [name for name, cls in doing.items() if not (unasked and cls.only_when_named)]

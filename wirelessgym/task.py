@@ -1,16 +1,17 @@
 """The task protocol: one physical-layer problem as pure, batched torch functions.
 
 A task holds no episode. ``reset`` draws episodes, ``score`` rates an action, ``advance`` moves time on by returning the next
-state, and ``step`` does both. Episode n of seed s is a pure function of (task, scenario, s, n): it doesn't depend on the batch
-it is drawn in, on what ran before, or on the agent's actions.
+state, and ``step`` does both. Episode n of seed s is a pure function of (task, scenario, s, n), whatever the batch it is drawn in
+and whatever ran before. What an agent does may change the next state, where the task is closed-loop, but never the random numbers
+of the episode.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar, get_type_hints
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch import Tensor
 from wirelessgym.fields import Action, Field, Obs, Rows
 from wirelessgym.metrics import Metric
 from wirelessgym.scenario import Scenario, refusal
+from wirelessgym.spec import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Step:
     Attributes:
         obs: the next observation, batch axis first.
         reward: shape (batch,), float32, in the unit of the task's headline metric (negated where smaller is better).
-        terminated: shape (batch,), bool; the tasks here never terminate early, the horizon truncates.
+        terminated: whether the episode has ended before the horizon, shape (batch,), bool.
         metrics: name to tensor of shape (batch,) or (batch, n); for metrics that are ratios of sums, also the two sums.
     """
 
@@ -74,6 +76,7 @@ class Task(ABC):
     default_scenario: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]  # the first is the headline
     differentiable: ClassVar[bool]
+    open_loop: ClassVar[bool] = True  # whether no action changes what comes, so that agents may share one trajectory
     bound_varies: ClassVar[bool] = True  # whether the bound differs from step to step of an episode
 
     def __post_init__(self) -> None:
@@ -90,6 +93,39 @@ class Task(ABC):
             except ValidationError as error:
                 said = refusal(error.errors()[0], kind.json_schema())
                 raise ValueError(f"{self.id}: {option}: {said}, got {value!r}") from None
+
+    @cached_property
+    def spec(self) -> TaskSpec:
+        """What agents may know of this task."""
+        return TaskSpec(
+            id=self.id,
+            family=self.family,
+            purpose=self.purpose,
+            scenario=self.scenario,
+            options=self.options,
+            observation_fields=self.observation_fields,
+            action_fields=self.action_fields,
+            metrics=self.metrics,
+            horizon=self.horizon,
+            open_loop=self.open_loop,
+            channel_size=self.channel_size,
+            context=self.context,
+        )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The task's own options."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scenario"}
+
+    @property
+    def family(self) -> tuple[str, ...]:
+        """The task's id, then those of the tasks that its class extends."""
+        return tuple(dict.fromkeys(cls.id for cls in type(self).__mro__ if issubclass(cls, Task) and hasattr(cls, "id")))
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """What is the same in every episode and too large for observations, by name; see `TaskSpec`."""
+        return {}
 
     @property
     def horizon(self) -> int:
@@ -149,8 +185,12 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def advance(self, state: Any) -> tuple[Any, Obs]:
-        """Move time on by one step: return the next state and its observation. No action changes what comes."""
+    def advance(self, state: Any, action: Action | None = None) -> tuple[Any, Obs]:
+        """Move time on by one step: return the next state and its observation.
+
+        Where the task is open-loop the action changes nothing and may be left out. Whatever the action, the randomness of the
+        next state is a function of the episode and its time alone, so that all agents meet the same fading, arrivals and coins.
+        """
 
     def terminated(self, state: Any) -> Tensor:
         """Which episodes end at this state before the horizon, shape (batch,), bool: none, unless a task says otherwise."""
@@ -159,10 +199,13 @@ class Task(ABC):
     def step(self, state: Any, action: Action) -> tuple[Any, Step]:
         """Score ``action`` at ``state`` and move on; raises what `score` raises. Reward: the headline metric, more is better."""
         metrics = self.score(state, action)
+        state, obs = self.advance(state, action)
+        return state, Step(obs, self.reward(metrics), self.terminated(state), metrics)
+
+    def reward(self, metrics: Mapping[str, Tensor]) -> Tensor:
+        """The headline metric, with its sign turned where less is better, shape (batch,)."""
         headline = metrics[self.headline.name]
-        state, obs = self.advance(state)
-        reward = headline if self.headline.higher_is_better else -headline
-        return state, Step(obs, reward, self.terminated(state), metrics)
+        return headline if self.headline.higher_is_better else -headline
 
     def bound_metrics(self, state: Any) -> dict[str, Tensor]:
         """What the best known receiver or transmitter would reach at this state's step, genie-aided if need be.
@@ -175,7 +218,7 @@ class Task(ABC):
         return {}
 
     def bound(self, state: Any) -> Tensor | None:
-        """Best known value of the headline metric at this state's step, shape (batch,), or None. Not for agents."""
+        """Value of the headline metric that no policy exceeds at this state's step, shape (batch,), or None. Not for agents."""
         return self.bound_metrics(state).get(self.headline.name)
 
     @abstractmethod
@@ -200,17 +243,3 @@ class Task(ABC):
     def __setstate__(self, settings: dict[str, Any]) -> None:
         for name, value in settings.items():
             object.__setattr__(self, name, value)
-
-
-def rollout(task: Task, act: Callable[[Obs], Action], state: Any, obs: Obs) -> dict[str, Tensor]:
-    """Play whole episodes from ``(state, obs)`` and return every metric.
-
-    Returns:
-        Metric name to tensor of shape (batch, horizon) or (batch, horizon, n).
-    """
-    steps: list[dict[str, Tensor]] = []
-    for _ in range(task.horizon):
-        state, step = task.step(state, act(obs))
-        obs = step.obs
-        steps.append(step.metrics)
-    return {name: torch.stack([metrics[name] for metrics in steps], 1) for name in steps[0]}

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs, to_complex, to_real
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 try:
@@ -89,7 +90,7 @@ class KerasAgent(Agent):
     model: Any
     inputs: tuple[str, ...] | None = None
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Run the model in inference mode."""
         seen = {key: to_tensorflow(to_real(obs[key])) for key in self.inputs or obs}
         answer = self.model(seen, training=False)

@@ -18,7 +18,7 @@ import torch
 
 from wirelessgym.checkpoint import CheckpointError, read_card
 from wirelessgym.learned import SHIPPED, LearnedAgent
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from .headed import HeadedAgent, Model
 from .instruction import instruction
@@ -92,7 +92,7 @@ class Universal(HeadedAgent):
         )
         return backbone, backbone.width
 
-    def words(self, task: Task) -> str:
+    def words(self, task: TaskSpec) -> str:
         """The instruction that the backbone reads."""
         return instruction(task) if self.instructed else ""
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from wirelessgym.checkpoint import CheckpointError
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent, negative_reward, refuse_misfit, seeded
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 from . import default
@@ -56,19 +57,19 @@ class HeadedAgent(LearnedAgent):
     def make_backbone(self) -> tuple[torch.nn.Module | None, int]:
         """Return the backbone, called with (words, tokens, ordered, mask), or None for none; and the width of its tokens."""
 
-    def words(self, task: Task) -> str:
+    def words(self, task: TaskSpec) -> str:
         """The instruction that the backbone reads; by default it reads none."""
         return ""
 
-    def build(self, task: Task) -> torch.nn.Module:
+    def build(self, task: TaskSpec) -> torch.nn.Module:
         """Return the backbone, and room for the tasks' heads."""
         return Model(*self.make_backbone()).to(self.device)
 
-    def weights(self, task: Task) -> torch.nn.Module:
+    def weights(self, task: TaskSpec) -> torch.nn.Module:
         """See `LearnedAgent.weights`; a task's head is built when the task is first met."""
         return self._model(task)
 
-    def act(self, task: Task, obs: Obs) -> Action:
+    def act(self, task: TaskSpec, obs: Obs) -> Action:
         """See `LearnedAgent.act`. Beside a checkpoint's heads only training, by `weights` or `loss`, puts fresh ones.
 
         Raises:
@@ -80,14 +81,14 @@ class HeadedAgent(LearnedAgent):
             self._require_head(task.id, self._loaded)
         return super().act(task, obs)
 
-    def forward(self, task: Task, obs: Obs) -> Action:
+    def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return actions as the task's fields have them, with gradients to backbone and heads."""
         return self._think(task, obs)[0]
 
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
         """Return the head's own loss where it has one, else the mean reward with its sign turned."""
-        action, context = self._think(task, obs)
-        model = self._model(task)
+        action, context = self._think(task.spec, obs)
+        model = self._model(task.spec)
         head: Any = model.heads[task.id]
         with self._precision(model, head):
             if hasattr(head, "loss"):
@@ -122,7 +123,7 @@ class HeadedAgent(LearnedAgent):
                 "checkpoint=None gives fresh weights"
             )
 
-    def _model(self, task: Task) -> Model:
+    def _model(self, task: TaskSpec) -> Model:
         model = super().weights(task)
         assert isinstance(model, Model)
         if task.id not in model.heads:
@@ -153,7 +154,7 @@ class HeadedAgent(LearnedAgent):
                 f"{self.name}: expected a checkpoint with a head for {task}, got one for {got}; train it on {task} first"
             )
 
-    def _think(self, task: Task, obs: Obs) -> tuple[Action, Any]:
+    def _think(self, task: TaskSpec, obs: Obs) -> tuple[Action, Any]:
         model = self._model(task)
         head: Any = model.heads[task.id]
         device = self._device(model)
@@ -191,7 +192,7 @@ def _below(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
 
 
-def _head_class(preset: str, task: Task) -> Any:
+def _head_class(preset: str, task: TaskSpec) -> Any:
     name = f"{__package__}.{preset}.{task.id}"
     if importlib.util.find_spec(name) is None:
         raise ValueError(f"preset: {preset!r} has no head for {task.id!r}; it would stand in {preset}/{task.id}.py")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from wirelessgym.fields import Field
 from wirelessgym.scenario import FloatSpan, span
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 
-def instruction(task: Task) -> str:
+def instruction(task: TaskSpec) -> str:
     """Return the instruction for a task: the same text for the same settings.
 
     Example:
@@ -24,7 +24,7 @@ def instruction(task: Task) -> str:
     return f"{_words(task.id)} | {_setting(task)}. {seen} | {task.purpose}: {wanted}"
 
 
-def _setting(task: Task) -> str:
+def _setting(task: TaskSpec) -> str:
     """The scenario's numbers, as far as the task uses them."""
     scenario, panel = task.scenario, task.scenario.panel
     # Tasks with a channel may take fewer users or subcarriers than the scenario has.

@@ -10,6 +10,7 @@ import torch
 
 from wirelessgym import make_task
 from wirelessgym.channel.randomness import generators
+from wirelessgym.fields import put
 
 SETTINGS = [
     ("precoding", "uma-nlos-16", {"csi_snr_db": (0, 20), "snr_db": (0, 20)}),
@@ -117,7 +118,7 @@ def test_rows_drawn_with_and_without_a_direct_ray_fit_together():
     state, _ = task.reset(range(8), 3)
     for number in range(8):
         alone, _ = task.reset([number], 3)
-        joined = state.with_rows(torch.tensor([0]), alone)
+        joined = put(state, torch.tensor([0]), alone)
         assert torch.equal(joined.rays.gain[0], state.rays.gain[number])
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from wirelessgym.channel.rays import Rays, sub_cluster_masks
+from wirelessgym.fields import take
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def synthesise(rays: Rays, grid: Grid, start_s: Tensor, num_slots: int) -> Tenso
     # Exponentials are cheapest for many links at once, products for as many as stay in the cache.
     for first in range(0, batch * users, _LINKS):
         part = slice(first, first + _LINKS)
-        moving, across, down, tones = _exponentials(links.rows(part), grid, start_s[part], num_slots)
+        moving, across, down, tones = _exponentials(take(links, part), grid, start_s[part], num_slots)
         step = max(1, _SAMPLES // samples)
         for inner in range(0, len(h[part]), step):
             piece = slice(inner, inner + step)

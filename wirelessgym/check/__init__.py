@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from wirelessgym.agent import Agent, as_agent
-from wirelessgym.check.findings import Finding, attempt, collect, disturb_random_state, rule, same, take, watched_random_state
+from wirelessgym.check.findings import Finding, attempt, collect, disturb_random_state, rule, watched_random_state
 from wirelessgym.check.task_contract import check_task
-from wirelessgym.evaluate.settings import settings_of
+from wirelessgym.fields import clone, equal, take
 from wirelessgym.registry import load_scenario, make_task
 from wirelessgym.scenario import Scenario, ScenarioError
 from wirelessgym.task import Task
@@ -40,7 +40,7 @@ def check_agent(agent: object, task: Task, seed: int = 0) -> list[Finding]:
         TypeError: if ``agent`` is nothing that can act.
     """
     player = as_agent(agent)
-    if player.tasks and task.id not in player.tasks:
+    if not player.does(task.family):
         offered = ", ".join(player.tasks)
         return [Finding(False, f"{player.name} does not offer the task {task.id}", f"it offers: {offered}")]
     return collect(_agent_findings(player, task, seed))
@@ -51,7 +51,7 @@ def _agent_findings(agent: Agent, task: Task, seed: int) -> Iterator[Finding]:
     kept = take(obs, range(BATCH))
     with watched_random_state() as touched:
         agent.reset(BATCH)
-        action = agent.act(settings_of(task), obs)
+        action = agent.act(task.spec, obs)
     fits = attempt(
         f"a batch of {BATCH} gets actions of the right shape and dtype, all finite",
         "the action does not fit its fields",
@@ -62,7 +62,7 @@ def _agent_findings(agent: Agent, task: Task, seed: int) -> Iterator[Finding]:
         return
     first = task.check_action(action, BATCH)
     yield rule(
-        same(kept, obs),
+        equal(kept, obs),
         "it leaves the observation as it was",
         "it writes into the observation, which other agents get too",
         "work on a copy, or out of place",
@@ -76,7 +76,7 @@ def _agent_findings(agent: Agent, task: Task, seed: int) -> Iterator[Finding]:
     disturb_random_state(seed + 1)
     again = _fresh_action(agent, task, kept)
     yield rule(
-        same(first, again),
+        equal(first, again),
         "after reset() the same observation gives the same action",
         "after reset() the same observation gives another action",
         "clear memory and seed generators in reset(batch)",
@@ -97,7 +97,7 @@ def _agent_findings(agent: Agent, task: Task, seed: int) -> Iterator[Finding]:
 def _fresh_action(agent: Agent, task: Task, obs: dict[str, Tensor]) -> dict[str, Tensor]:
     batch = len(next(iter(obs.values())))
     agent.reset(batch)
-    return task.check_action(agent.act(settings_of(task), {key: value.clone() for key, value in obs.items()}), batch)
+    return task.check_action(agent.act(task.spec, clone(obs)), batch)
 
 
 def _relative_difference(value: Tensor, reference: Tensor) -> float:
@@ -109,7 +109,7 @@ def _play(agent: Agent, task: Task, seed: int) -> None:
     state, obs = task.reset(episodes=[0], seed=seed)
     agent.reset(1)
     for _ in range(2):
-        state, step = task.step(state, agent.act(settings_of(task), obs))
+        state, step = task.step(state, agent.act(task.spec, obs))
         obs = step.obs
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wirelessgym.fields import Field, Obs, Rows
+from wirelessgym.fields import Field
 
 
 @dataclass(frozen=True)
@@ -89,26 +89,3 @@ def disturb_random_state(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     random.seed(seed)
-
-
-def tensors(value: object) -> list[Tensor]:
-    """Every tensor of a state, in a fixed order."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Rows):
-        value = value._entries()
-    if isinstance(value, Mapping):
-        return [found for part in value.values() for found in tensors(part)]
-    if isinstance(value, (list, tuple)):
-        return [found for part in value for found in tensors(part)]
-    return []
-
-
-def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    """Whether two dicts hold the same bits."""
-    return first.keys() == second.keys() and all(torch.equal(value, second[key]) for key, value in first.items())
-
-
-def take(obs: Obs, rows: Sequence[int]) -> Obs:
-    """The named rows of an observation."""
-    return {key: value[list(rows)] for key, value in obs.items()}

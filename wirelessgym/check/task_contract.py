@@ -17,15 +17,13 @@ from wirelessgym.check.findings import (
     disturb_random_state,
     random_action,
     rule,
-    same,
-    take,
-    tensors,
     watched_random_state,
 )
-from wirelessgym.fields import Obs, to_real
+from wirelessgym.fields import Obs, clone, equal, take, to_real
 from wirelessgym.task import State, Step, Task
 
 BATCH = 4
+LOOP_STEPS = 8
 BOUND_TOLERANCE = 1e-4  # a bound that is found by iteration may be short by this share
 
 
@@ -42,7 +40,7 @@ def _findings(task: Task, seed: int) -> Iterator[Finding]:
     with watched_random_state() as touched:
         state, obs = task.reset(episodes=range(BATCH), seed=seed)
         action = random_action(task.action_fields, BATCH, seed)
-        kept = [tensor.clone() for tensor in tensors(state)]
+        kept = clone(state)
         after, step = task.step(state, action)
     yield rule(
         not touched,
@@ -57,18 +55,26 @@ def _findings(task: Task, seed: int) -> Iterator[Finding]:
             partial(_match_fields, task, seen),
         )
     yield rule(
-        all(torch.equal(old, new) for old, new in zip(kept, tensors(state), strict=True)),
+        equal(kept, state),
         "step() leaves the state that it is given as it was",
         "step() writes into the state that it is given",
         "return a new state (dataclasses.replace)",
     )
     _, twin = task.step(state, action)
     yield rule(
-        same(step.metrics, twin.metrics) and same(step.obs, twin.obs),
+        equal(step.metrics, twin.metrics) and equal(step.obs, twin.obs),
         "step() gives the same result for the same state and action",
         "step() gives another result for the same state and action",
         "draw all randomness in reset()",
     )
+    alone, (moved, seen) = task.score(state, action), task.advance(state, action)
+    yield rule(
+        equal(step.metrics, {key: alone.get(key) for key in step.metrics}) and equal(step.obs, seen) and equal(after, moved),
+        "step() is score() and advance() together",
+        "step() gives another result than score() and advance()",
+        "override score() and advance(), or keep all three alike",
+    )
+    yield _loop_finding(task, state, seed)
     yield rule(
         isinstance(state, State) and torch.equal(after.time_step, state.time_step + 1),
         "its state is a wirelessgym.task.State, and step() moves time_step on by one",
@@ -91,6 +97,28 @@ def _findings(task: Task, seed: int) -> Iterator[Finding]:
     )
 
 
+def _loop_finding(task: Task, state: Any, seed: int) -> Finding:
+    """Whether actions change what comes exactly where the task says so, on a few steps with different actions."""
+    one, other = state, state
+    for step in range(min(task.horizon, LOOP_STEPS)):
+        first, second = (random_action(task.action_fields, BATCH, seed + 2 * step + k) for k in (1, 2))
+        one, other = task.advance(one, first)[0], task.advance(other, second)[0]
+    same = equal(one, other)
+    if task.open_loop:
+        return rule(
+            same,
+            "no action changes what comes, as open_loop says",
+            "an action changes the next state, but open_loop says that none does",
+            "set open_loop = False: comparisons then play every agent by itself",
+        )
+    return rule(
+        not same,
+        "actions change what comes, as open_loop = False says",
+        f"{LOOP_STEPS} steps of different actions lead to the same state, but the task says open_loop = False",
+        "use the action in advance(), or set open_loop = True, which lets agents share one trajectory",
+    )
+
+
 def _match_fields(task: Task, obs: Obs) -> None:
     wanted = {field.name: field for field in task.observation_fields}
     if set(wanted) != set(obs):
@@ -110,7 +138,7 @@ def _purity_findings(task: Task, obs: Obs, seed: int) -> Iterator[Finding]:
     disturb_random_state(seed + 1)
     again = task.reset(episodes=range(BATCH), seed=seed)[1]
     yield rule(
-        same(again, obs),
+        equal(again, obs),
         "the same seed draws the same episodes, bit for bit",
         "the same seed draws other episodes the second time",
         "keep no generator between resets",
@@ -124,20 +152,20 @@ def _purity_findings(task: Task, obs: Obs, seed: int) -> Iterator[Finding]:
         "mix the seed into every row's generator",
     )
     yield rule(
-        same(task.reset(episodes=[2], seed=seed)[1], take(obs, [2])),
+        equal(task.reset(episodes=[2], seed=seed)[1], take(obs, [2])),
         "an episode drawn alone equals the same episode in a batch, bit for bit",
         "an episode drawn alone differs from the same episode in a batch",
         "draw row by row, and sum products over the last axis instead of calling a batched matrix product",
     )
     yield rule(
-        same(task.reset(episodes=[3, 1], seed=seed)[1], take(obs, [3, 1])),
+        equal(task.reset(episodes=[3, 1], seed=seed)[1], take(obs, [3, 1])),
         "the order in which episodes are drawn does not matter",
         "an episode changes with the order in which episodes are drawn",
         "draw row by row",
     )
     mixed = task.reset(episodes=[1, 1], seed=[seed, seed + 1])[1]
     yield rule(
-        same(take(mixed, [0]), take(obs, [1])) and same(take(mixed, [1]), take(other, [1])),
+        equal(take(mixed, [0]), take(obs, [1])) and equal(take(mixed, [1]), take(other, [1])),
         "each row may have a seed of its own",
         "a row with a seed of its own is not the episode of that seed",
         "reset() takes one seed for all rows or one for each",
@@ -224,5 +252,5 @@ def _pickled(task: Task, obs: Obs, seed: int) -> None:
     copy = pickle.loads(pickle.dumps(task))
     if copy != task:
         raise ValueError("the copy's settings differ")
-    if not same(copy.reset(episodes=range(BATCH), seed=seed)[1], obs):
+    if not equal(copy.reset(episodes=range(BATCH), seed=seed)[1], obs):
         raise ValueError("the copy's episodes differ")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wirelessgym.fields import Obs
+from wirelessgym.fields import Obs, put, take
 from wirelessgym.task import Task
 
 AHEAD = 32  # episodes drawn in one call, at least
@@ -73,10 +73,9 @@ class EpisodePool:
         if (draws == draws[0]).all() and np.array_equal(places, np.arange(len(state.seed))):
             return state, obs
         index = torch.from_numpy(np.where(draws == draws[0], places, 0))
-        state, obs = state.rows(index), {key: value[index] for key, value in obs.items()}
+        state, obs = take(state, index), take(obs, index)
         for draw in np.unique(draws[draws != draws[0]]).tolist():
             where, index = (torch.from_numpy(a) for a in (np.flatnonzero(draws == draw), places[draws == draw]))
             other_state, other_obs = self._draws[draw]
-            state = state.with_rows(where, other_state.rows(index))
-            obs = {key: value.index_copy(0, where, other_obs[key][index]) for key, value in obs.items()}
+            state, obs = put(state, where, take(other_state, index)), put(obs, where, take(other_obs, index))
         return state, obs

@@ -22,7 +22,8 @@ from wirelessgym.env.info import Infos, masked, with_final
 from wirelessgym.env.partial import row_seeds, rows_to_reset
 from wirelessgym.env.pool import EpisodePool
 from wirelessgym.env.spaces import Array, Space, action_space, action_to_torch, as_numpy, obs_to_numpy, observation_space
-from wirelessgym.fields import Action
+from wirelessgym.fields import Action, Obs, take
+from wirelessgym.rollouts import Rollout
 from wirelessgym.task import State, Task
 
 RENDERING: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}
@@ -67,8 +68,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
         self.single_action_space = action_space(task.action_fields)
         self._action_fields = task.action_fields
         self._pool = EpisodePool(task, num_envs)
-        self._state: State | None = None
-        self._over = np.zeros(num_envs, np.bool_)
+        self._rollout: Rollout | None = None
         self._seen: dict[str, Array] = {}  # last observations, kept where some rows may be reset and others not
         self._shown: tuple[State, Action | None] | None = None  # a state and the action taken in it, to be drawn
 
@@ -100,20 +100,17 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
         rows = rows_to_reset(options, self.num_envs)
         if len(rows) < self.num_envs and self.autoreset_mode is not AutoresetMode.DISABLED:
             raise ValueError("reset_mask: needs autoreset_mode DISABLED; under SAME_STEP rows reset themselves")
-        if len(rows) < self.num_envs and self._state is None:
+        if len(rows) < self.num_envs and self._rollout is None:
             raise ResetNeeded("reset_mask: reset all rows once first")
         if isinstance(seed, int | np.integer):
             super().reset(seed=int(seed))
         with torch.no_grad():
             # Who resets with a seed may well do so in a loop, where episodes drawn ahead would go to waste.
             state, obs = self._pool.take(rows, ahead=not self._begin(rows, seed))
-        arrays = obs_to_numpy(obs, state)
-        if self._state is not None and len(rows) < self.num_envs:
-            state = self._state.with_rows(torch.from_numpy(rows), state)
+        arrays = self._start(rows, state, obs)
+        if len(rows) < self.num_envs:
             arrays = {key: _replaced(self._seen[key], rows, value) for key, value in arrays.items()}
-        self._state = state
-        self._over[rows] = False
-        self._shown = (state, None) if self.render_mode else None
+        self._shown = (self._playing().state, None) if self.render_mode else None
         self._remember(arrays)
         return arrays, {}
 
@@ -128,27 +125,24 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
             TypeError: for actions of the wrong kind.
             ValueError: for actions of wrong shape or with NaN; the message names entry and row.
         """
-        if self._state is None:
-            raise ResetNeeded("step: call reset first")
-        if self._over.any():
-            raise ResetNeeded(f"step: the episodes of rows {np.flatnonzero(self._over).tolist()} are over, reset them")
+        rollout = self._playing()
+        if not rollout.live.all():
+            raise ResetNeeded(f"step: the episodes of rows {(~rollout.live).nonzero()[:, 0].tolist()} are over, reset them")
         action = action_to_torch(actions, self._action_fields)
-        self._shown = (self._state, action) if self.render_mode else None
+        self._shown = (rollout.state, action) if self.render_mode else None
         with torch.no_grad():
-            state, step = self.task.step(self._state, action)
-        obs = obs_to_numpy(step.obs, state)
+            step = rollout.step(action)
+        obs = obs_to_numpy(rollout.obs, rollout.state)
         metrics = {key: _defined(as_numpy(value)) for key, value in step.metrics.items()}
         # Copies: tasks may report the reward among the metrics, and return one tensor of False for ever.
-        reward, terminated = step.reward.numpy().copy(), step.terminated.numpy().copy()
-        truncated = (state.time_step >= self.task.horizon).numpy() & ~terminated
+        reward, terminated = self.task.reward(step.metrics).numpy().copy(), step.terminated.numpy().copy()
+        truncated = step.truncated.numpy().copy()
         done = terminated | truncated
-        self._state = state
         if done.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
             infos = with_final(obs, metrics, done)
-            obs = self._restart(state, obs, np.flatnonzero(done))
+            obs = self._restart(obs, np.flatnonzero(done))
         else:
             infos = masked(metrics, np.ones_like(done))
-            self._over = done.copy()
         self._remember(obs)
         return obs, reward, terminated, truncated, infos
 
@@ -165,28 +159,38 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
             raise ResetNeeded("render: call reset first")
         state, action = self._shown
         rows = [slice(row, row + 1) for row in range(self.num_envs)]
-        return tuple(self.task.render(state.rows(row), _action_rows(action, row)) for row in rows)
+        return tuple(self.task.render(take(state, row), take(action, row)) for row in rows)
 
     def _begin(self, rows: Array, seed: int | Sequence[int | None] | None) -> bool:
         """Seed those of ``rows`` that get a seed; say whether any did."""
         seeds = row_seeds(seed, self.num_envs)
-        if self._state is None and None in seeds:
+        if self._rollout is None and None in seeds:
             drawn = row_seeds(int(self.np_random.integers(2**31)), self.num_envs)
             seeds = [new if old is None else old for old, new in zip(seeds, drawn, strict=True)]
         told = {row: value for row in rows.tolist() if (value := seeds[row]) is not None}
         self._pool.begin(np.array([*told], np.int64), np.array([*told.values()], np.int64))
         return bool(told)
 
-    def _restart(self, state: State, obs: dict[str, Array], rows: Array) -> dict[str, Array]:
+    def _restart(self, obs: dict[str, Array], rows: Array) -> dict[str, Array]:
         """Start the next episode of ``rows``; return the batch of observations with theirs in place."""
         with torch.no_grad():
-            fresh, first = self._pool.take(rows)
-        arrays = obs_to_numpy(first, fresh)
+            arrays = self._start(rows, *self._pool.take(rows))
         if len(rows) == self.num_envs:
-            self._state = fresh
             return arrays
-        self._state = state.with_rows(torch.from_numpy(rows), fresh)
         return {key: _replaced(obs[key], rows, value) for key, value in arrays.items()}
+
+    def _start(self, rows: Array, state: State, obs: Obs) -> dict[str, Array]:
+        """Let ``rows`` play the episodes that begin at ``state``; return their observations."""
+        if self._rollout is None or len(rows) == self.num_envs:
+            self._rollout = Rollout(self.task, state, obs)
+        else:
+            self._rollout.restart(torch.from_numpy(rows), state, obs)
+        return obs_to_numpy(obs, state)
+
+    def _playing(self) -> Rollout:
+        if self._rollout is None:
+            raise ResetNeeded("step: call reset first")
+        return self._rollout
 
     def _remember(self, obs: dict[str, Array]) -> None:
         # A copy, since callers may write into theirs.
@@ -212,9 +216,3 @@ def _replaced(values: Array, rows: Array, new: Array) -> Array:
     values = values.copy()
     values[rows] = new
     return values
-
-
-def _action_rows(action: Action | None, rows: slice) -> Action | None:
-    if isinstance(action, dict):
-        return {key: value[rows] for key, value in action.items()}
-    return None if action is None else action[rows]

@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from wirelessgym.agent_spec import AgentSpec, agent_specs, unique
 from wirelessgym.evaluate.printed import printed
-from wirelessgym.evaluate.roster import Entry, roster, unique
 from wirelessgym.evaluate.runner import Block, Outcomes, cut, run_blocks
 from wirelessgym.evaluate.summary import Plan, Point, summarise
 from wirelessgym.evaluate.sweep import SweepError, parse_sweep
@@ -129,7 +129,7 @@ def compare(
     cls = task_class(task) if isinstance(task, str) else task
     _check_numbers(episodes, seed, processes, deadline_s)
     points = _points(cls, scenario, sweep, overrides)
-    plan = _plan(cls.id, agents, reference, seed, episodes, deadline_s, fallback)
+    plan = _plan(points[0].task.family, agents, reference, seed, episodes, deadline_s, fallback)
     folder = Path(out) if out is not None else None
     if folder is not None and any((folder / "records").glob("*.json")):
         read_records(folder)
@@ -185,7 +185,7 @@ def _points(
 
 
 def _plan(
-    task: str,
+    family: Sequence[str],
     agents: Sequence[object] | None,
     reference: str | None,
     seed: int,
@@ -193,21 +193,21 @@ def _plan(
     deadline_s: float | None,
     fallback: str | None,
 ) -> Plan:
-    entries = roster(agents, task)
-    names = [entry.name for entry in entries]
+    specs = agent_specs(agents, family)
+    names = [spec.name for spec in specs]
     if reference is not None and reference not in names:
         raise ValueError(f"reference: no agent here is called {reference!r}; there are: {', '.join(names)}")
-    floor = next((entry.name for entry in entries if entry.spec == FLOOR), None)
+    floor = next((spec.name for spec in specs if spec.spec == FLOOR), None)
     added = None
-    if floor is None and FLOOR in ids("agents") and FLOOR in agents_for(task):
-        entries = unique([*entries, *roster([FLOOR], task)])
-        floor = added = entries[-1].name
-    stand_in: Entry | None = None
+    if floor is None and FLOOR in ids("agents") and FLOOR in agents_for(family):
+        specs = unique([*specs, *agent_specs([FLOOR], family)])
+        floor = added = specs[-1].name
+    stand_in: AgentSpec | None = None
     if deadline_s is not None:
-        (stand_in,) = roster([fallback or FALLBACKS.get(task, FLOOR)], task)
+        (stand_in,) = agent_specs([fallback or FALLBACKS.get(family[0], FLOOR)], family)
     elif fallback is not None:
         raise ValueError(f"fallback {fallback!r} stands in for late answers and needs deadline_s")
-    return Plan(tuple(entries), floor, added, reference or names[0], seed, episodes, deadline_s, stand_in)
+    return Plan(tuple(specs), floor, added, reference or names[0], seed, episodes, deadline_s, stand_in)
 
 
 def _run(
@@ -228,7 +228,7 @@ def _run(
         waiting.append({})
         for number, span in enumerate(ranges):
             where.append((index, number))
-            blocks.append(Block(point.task, plan.seed, span, plan.entries, plan.deadline_s, plan.fallback, kept))
+            blocks.append(Block(point.task, plan.seed, span, plan.agents, plan.deadline_s, plan.fallback, kept))
     sizes = [sum(index == i for i, _ in where) for index in range(len(points))]
     with _progress(progress) as bar:
         shown = bar.add_task(points[0].task.id, total=len(blocks))

@@ -15,7 +15,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,9 +24,10 @@ import joblib
 import numpy as np
 import torch
 
-from wirelessgym.evaluate.play import Deadline, Outcome, bounds, play, walk
-from wirelessgym.evaluate.roster import Entry, source_digest
+from wirelessgym.agent_spec import AgentSpec, source_digest
+from wirelessgym.evaluate.outcomes import Deadline, Outcome, bounds, play
 from wirelessgym.record import SCHEMA, versions
+from wirelessgym.rollouts import Trajectory
 from wirelessgym.task import Task
 
 Outcomes: TypeAlias = dict[str | None, Outcome]  # by agent; None for the task's bound
@@ -44,7 +45,7 @@ class Block:
         task: the task at that point.
         seed: seed of the episodes.
         episodes: their numbers.
-        entries: who plays.
+        agents: who plays.
         deadline_s: time limit of a decision, None without.
         fallback: who acts after it.
         folder: where finished outcomes are kept, None for nowhere.
@@ -53,45 +54,40 @@ class Block:
     task: Task
     seed: int
     episodes: range
-    entries: tuple[Entry, ...]
+    agents: tuple[AgentSpec, ...]
     deadline_s: float | None = None
-    fallback: Entry | None = None
+    fallback: AgentSpec | None = None
     folder: Path | None = None
 
     @property
-    def players(self) -> dict[str | None, Entry | None]:
+    def players(self) -> dict[str | None, AgentSpec | None]:
         """Who has an outcome: every agent by name, and None for the task's bound."""
-        return {None: None, **{entry.name: entry for entry in self.entries}}
+        return {None: None, **{agent.name: agent for agent in self.agents}}
 
     @cached_property
     def _definition(self) -> list[Any]:
-        settings = [self.task.id, task_options(self.task), self.task.scenario.model_dump(mode="json")]
+        settings = [self.task.id, self.task.options, self.task.scenario.model_dump(mode="json")]
         code = [SCHEMA, versions(), package_digest(), source_digest(type(self.task))]
         return [*code, *settings, self.seed, self.episodes.start, self.episodes.stop]
 
-    def path(self, entry: Entry | None) -> Path | None:
+    def path(self, agent: AgentSpec | None) -> Path | None:
         """File of an outcome; its name changes with everything that its numbers depend on."""
         if self.folder is None:
             return None
         who: list[Any] = []
-        if entry is not None:
-            who = [entry.digest, self.deadline_s, self.fallback.digest if self.fallback else None]
+        if agent is not None:
+            who = [agent.digest, self.deadline_s, self.fallback.digest if self.fallback else None]
         text = json.dumps([*self._definition, *who], sort_keys=True, default=str)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
 
     def stored(self) -> Outcomes:
         """Outcomes that an earlier run has left."""
         found: Outcomes = {}
-        for name, entry in self.players.items():
-            path = self.path(entry)
+        for name, agent in self.players.items():
+            path = self.path(agent)
             if path is not None and (outcome := _load(path)) is not None:
                 found[name] = outcome
         return found
-
-
-def task_options(task: Task) -> dict[str, Any]:
-    """The task's own options."""
-    return {f.name: getattr(task, f.name) for f in fields(task) if f.name != "scenario"}
 
 
 def cut(episodes: int, task: Task) -> list[range]:
@@ -104,19 +100,20 @@ def cut(episodes: int, task: Task) -> list[range]:
 def run_block(block: Block) -> Outcomes:
     """Play a block with everybody whose outcome isn't kept yet; agents are made anew for each block."""
     outcomes = block.stored()
-    missing = {name: entry for name, entry in block.players.items() if name not in outcomes}
+    missing = {name: agent for name, agent in block.players.items() if name not in outcomes}
     with one_thread():
-        course = walk(block.task, *block.task.reset(block.episodes, block.seed))
-        for name, entry in missing.items():
-            if entry is None:
-                outcome = bounds(block.task, course)
+        task, start = block.task, block.task.reset(block.episodes, block.seed)
+        trajectory = Trajectory(task, *start) if task.open_loop else None
+        for name, agent in missing.items():
+            if agent is None:
+                outcome = bounds(task, start, trajectory)
             else:
                 deadline = None
                 if block.deadline_s is not None and block.fallback is not None:
                     deadline = Deadline(block.deadline_s, block.fallback.make())
                 first = block.episodes.start == 0
-                outcome = play(block.task, entry.make(), course, deadline=deadline, timed=first)
-            if outcome.traceback is None and (path := block.path(entry)) is not None:
+                outcome = play(task, agent.make(), start, trajectory, deadline=deadline, timed=first)
+            if outcome.traceback is None and (path := block.path(agent)) is not None:
                 _save(outcome, path)  # a failed agent is tried again by the next run
             outcomes[name] = outcome
     return outcomes

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from wirelessgym.evaluate.play import Outcome
-from wirelessgym.evaluate.roster import Entry
-from wirelessgym.evaluate.runner import Outcomes, task_options
-from wirelessgym.evaluate.statistics import Array, Estimate, Series, estimate, holm, paired_p_value
+from wirelessgym.agent_spec import AgentSpec
+from wirelessgym.evaluate.outcomes import Outcome
+from wirelessgym.evaluate.runner import Outcomes
 from wirelessgym.metrics import Metric
 from wirelessgym.record import Gap, Latency, Paired, Record, Sweep, Value, provenance
 from wirelessgym.registry import ids, load_scenario
+from wirelessgym.statistics import Array, Estimate, Series, estimate, holm, paired_p_value
 from wirelessgym.task import Task
 
 
@@ -25,7 +25,7 @@ class Plan:
     """What all points of a comparison share.
 
     Attributes:
-        entries: the agents.
+        agents: who is compared.
         floor: name of the one that is the floor, None without.
         added: its name if the caller didn't ask for it, None otherwise.
         reference: name of the one that the others are compared with.
@@ -35,14 +35,14 @@ class Plan:
         fallback: who acts after it.
     """
 
-    entries: tuple[Entry, ...]
+    agents: tuple[AgentSpec, ...]
     floor: str | None
     added: str | None
     reference: str
     seed: int
     episodes: int
     deadline_s: float | None
-    fallback: Entry | None
+    fallback: AgentSpec | None
 
 
 @dataclass(frozen=True)
@@ -60,35 +60,35 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
     best = estimate(_series(task.metrics, outcomes[None].episodes))
     ceiling = best.get(task.headline.name)
     played = {
-        entry.name: _series(task.metrics, outcome.episodes)
-        for entry in plan.entries
-        if (outcome := outcomes[entry.name]).traceback is None
+        agent.name: _series(task.metrics, outcome.episodes)
+        for agent in plan.agents
+        if (outcome := outcomes[agent.name]).traceback is None
     }
     estimates = {name: estimate(series) for name, series in played.items()}
     headlines = {name: found[task.headline.name] for name, found in estimates.items()}
-    comparable = [entry.name for entry in plan.entries if entry.name != plan.floor]
+    comparable = [agent.name for agent in plan.agents if agent.name != plan.floor]
     paired = _paired(plan.reference, comparable, headlines, played, task.headline)
     records = []
-    for entry in plan.entries:
-        outcome, found = outcomes[entry.name], estimates.get(entry.name, {})
+    for agent in plan.agents:
+        outcome, found = outcomes[agent.name], estimates.get(agent.name, {})
         shared = _shared(plan, point, outcome.seconds, ceiling)
-        shared["notes"] = (*shared["notes"], *_notes(entry, found, played.get(entry.name, {})))
+        shared["notes"] = (*shared["notes"], *_notes(agent, found, played.get(agent.name, {})))
         if plan.deadline_s is not None:
             shared |= {"deadline_s": plan.deadline_s, "fallbacks": outcome.late}
             shared["fallback"] = plan.fallback.spec if plan.fallback else None
         records.append(
             Record(
                 **shared,
-                agent=entry.name,
-                role="floor" if entry.name == plan.floor else "agent",
+                agent=agent.name,
+                role="floor" if agent.name == plan.floor else "agent",
                 metrics=_values(task.metrics, found),
-                gap_to_bound=_gap(headlines.get(entry.name), ceiling, task.headline),
-                paired=paired.get(entry.name),
+                gap_to_bound=_gap(headlines.get(agent.name), ceiling, task.headline),
+                paired=paired.get(agent.name),
                 latency_s=_latency(outcome.latency_s),
-                parameters=entry.parameters,
+                parameters=agent.parameters,
                 status="ok" if outcome.traceback is None else "failed",
                 traceback=outcome.traceback,
-                agent_options=entry.options,
+                agent_options=agent.options,
             )
         )
     records.sort(key=lambda record: record.role == "floor")
@@ -123,7 +123,7 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _series(metrics: Sequence[Metric], episodes: Mapping[str, Array]) -> dict[str, Series]:
-    """Metrics as quantities over episodes, vectors entry by entry; NaN in a vector marks an absent entry."""
+    """Metrics as quantities over episodes, vectors agent by agent; NaN in a vector marks an absent agent."""
     found: dict[str, Series] = {}
     for metric in metrics:
         if not all(key in episodes for key in metric.ratio or (metric.name,)):
@@ -201,14 +201,14 @@ def _latency(seconds: Array) -> Latency | None:
     return Latency(p50=float(p50), p95=float(p95))
 
 
-def _notes(entry: Entry, found: Mapping[str, Estimate | None], series: Mapping[str, Series]) -> list[str]:
+def _notes(agent: AgentSpec, found: Mapping[str, Estimate | None], series: Mapping[str, Series]) -> list[str]:
     notes = []
     for name, value in found.items():
         if value is None:
             bad = int((~np.isfinite(series[name].per_episode)).sum())
             notes.append(f"{name}: no value, because it isn't finite in {bad} of {len(series[name].numerator)} episodes")
-    if not entry.named:
-        notes.append(f"{entry.name} is an object of the caller's ({entry.spec}); its command needs it under that name")
+    if not agent.named:
+        notes.append(f"{agent.name} is an object of the caller's ({agent.spec}); its command needs it under that name")
     return notes
 
 
@@ -227,7 +227,7 @@ def _shared(plan: Plan, point: Point, seconds: float, ceiling: Estimate | None) 
         "bound": ceiling.value if ceiling else None,
         "notes": () if known else (away,),
         "scenario_settings": scenario.model_dump(mode="json"),
-        "task_options": task_options(task),
+        "task_options": task.options,
         "sweep": point.sweep,
         "command": command(plan, point),
         "provenance": provenance(scenario.spec_version, seconds),
@@ -238,13 +238,13 @@ def command(plan: Plan, point: Point) -> str:
     """The command line that makes the records of a point again."""
     task, scenario = point.task, point.task.scenario
     known = scenario.id in ids("scenarios")
-    agents = ",".join(entry.spec for entry in plan.entries if entry.name != plan.added)
+    agents = ",".join(agent.spec for agent in plan.agents if agent.name != plan.added)
     words = ["wirelessgym", "compare", task.id, "--agents", agents]
     words += ["--scenario", scenario.id if known else f"{scenario.id}.toml"]
     words += ["--episodes", str(plan.episodes), "--seed", str(plan.seed)]
-    if plan.reference != plan.entries[0].name:
+    if plan.reference != plan.agents[0].name:
         words += ["--reference", plan.reference]
-    changed = {key: value for key, value in task_options(task).items() if value != _default(task, key)}
+    changed = {key: value for key, value in task.options.items() if value != _default(task, key)}
     if known:
         usual = load_scenario(scenario.id).model_dump(mode="json")
         changed |= _changes(usual, scenario.model_dump(mode="json"))

@@ -147,7 +147,7 @@ class ChannelPrediction(Task):
             "target_energy": target_energy,
         }
 
-    def advance(self, state: PredictionState) -> tuple[PredictionState, Obs]:
+    def advance(self, state: PredictionState, action: Action | None = None) -> tuple[PredictionState, Obs]:
         """See `Task.advance`: as many slots as were to be predicted, which join the past with their noise."""
         past = torch.cat([state.past, self._noisy(state, state.future, 1)], 1)[:, -self.num_past :]
         time_step = state.time_step + 1

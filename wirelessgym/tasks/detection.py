@@ -144,7 +144,7 @@ class Detection(Task):
         metrics = self._score_symbols(state, checked["symbols"])
         return metrics | self._score_llrs(state, checked["llrs"]) if self.llrs else metrics
 
-    def advance(self, state: DetectionState) -> tuple[DetectionState, Obs]:
+    def advance(self, state: DetectionState, action: Action | None = None) -> tuple[DetectionState, Obs]:
         """See `Task.advance`: one slot, in which the next symbols are sent."""
         state = self._received(replace(state, time_step=state.time_step + 1))
         return state, self._observe(state)

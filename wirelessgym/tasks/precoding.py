@@ -20,7 +20,7 @@ from torch import Tensor
 from wirelessgym.capacity import dpc_sum_capacity, interference_free_rate, structured_precoder
 from wirelessgym.channel import Channel
 from wirelessgym.channel.randomness import complex_normal, generators
-from wirelessgym.fields import Action, Field, Obs
+from wirelessgym.fields import Action, Field, Obs, take
 from wirelessgym.metrics import Metric, energy, from_decibels, user_rates
 from wirelessgym.task import Task
 from wirelessgym.tasks._drawing import Image, as_image, new_figure
@@ -129,7 +129,7 @@ class Precoding(Task):
             "power_scale": scale,
         }
 
-    def advance(self, state: PrecodingState) -> tuple[PrecodingState, Obs]:
+    def advance(self, state: PrecodingState, action: Action | None = None) -> tuple[PrecodingState, Obs]:
         """See `Task.advance`: one slot."""
         state = self._measured(replace(state, time_step=state.time_step + 1))
         return state, self._observe(state)
@@ -145,7 +145,7 @@ class Precoding(Task):
 
     def render(self, state: PrecodingState, action: Action | None = None) -> Image:
         """See `Task.render`: the beams' power over azimuth in the horizontal plane, and the users' rates."""
-        first = state.rows(slice(0, 1))
+        first = take(state, slice(0, 1))
         w = torch.zeros_like(first.h)
         if action is not None:
             rows = {k: v[:1] for k, v in action.items()} if isinstance(action, dict) else action[:1]

@@ -7,7 +7,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from wirelessgym.agent import Agent
-from wirelessgym.evaluate.roster import imported
+from wirelessgym.agent_spec import imported
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.registry import make_agent
 from wirelessgym.train.config import NONE, Configuration

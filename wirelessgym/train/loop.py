@@ -83,7 +83,7 @@ def train(
     tasks = {label: entry.make() for label, entry in zip(configuration.labels, configuration.tasks, strict=True)}
     agent = agent or configured_agent(configuration)
     for task in tasks.values():
-        if agent.tasks and task.id not in agent.tasks:
+        if not agent.does(task.family):
             raise ValueError(f"agent {agent.name!r} doesn't do {task.id}; it does: {', '.join(agent.tasks)}")
     with ExitStack() as stack:
         stack.enter_context(threads(configuration.threads))
@@ -104,7 +104,7 @@ class _Run:
         self.config, self.tasks, self.agent, self.folder = config, tasks, agent, folder
         self.accelerator, self.drawer, self.labels = device, drawer, list(tasks)
         self.device: torch.device = device.device
-        self.modules = list({id(module): module for module in map(agent.weights, tasks.values())}.values())
+        self.modules = list({id(module): module for module in (agent.weights(task.spec) for task in tasks.values())}.values())
         self.homes = [next((p.device for p in module.parameters()), self.device) for module in self.modules]
         for module in self.modules:
             module.to(self.device).train()

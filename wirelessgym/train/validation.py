@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wirelessgym.evaluate.play import per_episode
-from wirelessgym.evaluate.settings import settings_of
-from wirelessgym.evaluate.statistics import Array, Series
 from wirelessgym.fields import Action
 from wirelessgym.learned import LearnedAgent
+from wirelessgym.rollouts import measured, per_episode
+from wirelessgym.statistics import Array, Series
 from wirelessgym.task import Task
 from wirelessgym.train.draw import Batch
 
@@ -28,10 +27,10 @@ def headline(task: Task, agent: LearnedAgent, batches: Sequence[Batch], device: 
     """
     found: list[dict[str, Array]] = []
     for state, obs in batches:
-        action = agent.act(settings_of(task), {key: value.to(device, copy=True) for key, value in obs.items()})
+        action = agent.act(task.spec, {key: value.to(device, copy=True) for key, value in obs.items()})
         try:
             with torch.no_grad():
-                found.append(per_episode(task, [task.score(state, _on_cpu(action))]))
+                found.append(per_episode(task, [measured(state, task.score(state, _on_cpu(action)))]))
         except ValueError as error:
             if NOT_FINITE not in str(error):
                 raise

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from wirelessgym.fields import Action, Obs
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 from ..._prediction import estimated_noise_power, from_bins, max_doppler_hz, num_future, to_bins
@@ -60,7 +61,7 @@ class Head(torch.nn.Module):
     ordered = False
     mixed_precision = False  # matrices are inverted
 
-    def __init__(self, task: Task, width: int) -> None:
+    def __init__(self, task: TaskSpec, width: int) -> None:
         super().__init__()
         self.num_past, self.num_future = task.observation_fields[0].shape[0], num_future(task)
         features = FREQUENCIES + 2 * self.num_past + 2 + 12 + 8
@@ -75,7 +76,7 @@ class Head(torch.nn.Module):
         self.correct = silent(torch.nn.Sequential(torch.nn.LayerNorm(CHANNELS), *mlp(CHANNELS, 256, FREQUENCIES + 2)))
         self.directly = silent(torch.nn.Sequential(torch.nn.LayerNorm(CHANNELS), *mlp(CHANNELS, 256, 2 * self.num_future)))
 
-    def encode(self, task: Task, obs: Obs) -> tuple[Tensor, None, Context]:
+    def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, None, Context]:
         """Return a token for each of the strongest bins, shape (batch, TOKENS, width), strongest first, and all bins' start.
 
         Raises:
@@ -102,7 +103,7 @@ class Head(torch.nn.Module):
         context = Context(bins, chosen, snapshots[:, :, 0], spectrum, noise_power, features)
         return self.to_token(features[:, :TOKENS]), None, context
 
-    def decode(self, task: Task, obs: Obs, hidden: Tensor, context: Context) -> Action:
+    def decode(self, task: TaskSpec, obs: Obs, hidden: Tensor, context: Context) -> Action:
         """Return the prediction, shape (batch, future, antennas, subcarriers), complex64."""
         heard = self.from_token(self.norm(hidden))
         features = torch.cat([context.features[:, :TOKENS] + heard, context.features[:, TOKENS:]], 1)
@@ -123,11 +124,11 @@ class Head(torch.nn.Module):
         """NMSE of each episode over that of the start, so that slow users at high SNR count as much as fast ones at low."""
         with torch.no_grad():
             noise = context.noise_power[:, None].expand(context.chosen.shape)
-            strong = predict(context.series, context.spectrum, noise, self.num_future, highest_doppler(task))
-            begun = task.score(state, self._future(task, context, strong))["nmse"]
+            strong = predict(context.series, context.spectrum, noise, self.num_future, highest_doppler(task.spec))
+            begun = task.score(state, self._future(task.spec, context, strong))["nmse"]
         return (task.score(state, action)["nmse"] / (begun + LOSS_FLOOR)).mean()
 
-    def _future(self, task: Task, context: Context, strong: Tensor) -> Tensor:
+    def _future(self, task: TaskSpec, context: Context, strong: Tensor) -> Tensor:
         """The whole prediction: ``strong``, shape (batch, BINS, future), where chosen, and the shared spectrum's elsewhere."""
         with torch.no_grad():
             shared = context.spectrum[:, TOKENS:].sum(1)
@@ -138,7 +139,7 @@ class Head(torch.nn.Module):
         return from_bins(task, future.unflatten(2, (task.scenario.num_antennas, -1)))
 
 
-def highest_doppler(task: Task) -> float:
+def highest_doppler(task: TaskSpec) -> float:
     """Highest Doppler frequency that is reckoned with, cycles per slot."""
     speed = torch.tensor(task.scenario.speed_mps[1])
     return max(HIGHEST_DOPPLER, DOPPLER_MARGIN * float(max_doppler_hz(task, speed)) * task.scenario.slot_duration_s)
@@ -149,7 +150,7 @@ def _mixer() -> torch.nn.Module:
     return torch.nn.TransformerEncoderLayer(CHANNELS, 4, 2 * CHANNELS, dropout=0.0, batch_first=True, norm_first=True)
 
 
-def _grid_shape(task: Task) -> tuple[int, int, int, int]:
+def _grid_shape(task: TaskSpec) -> tuple[int, int, int, int]:
     panel = task.scenario.panel
     polarisations = panel.num_antennas // (panel.rows * panel.columns)
     return polarisations, panel.columns, panel.rows, task.scenario.num_subcarriers

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import llrs_of_logits, log_likelihoods
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 from ..._detection import matched, noise_power_of, points_of, wants_llrs
@@ -111,7 +112,7 @@ class Head(torch.nn.Module):
     ordered = False
     mixed_precision = False  # matrices are inverted
 
-    def __init__(self, task: Task, width: int) -> None:
+    def __init__(self, task: TaskSpec, width: int) -> None:
         super().__init__()
         self.look = mlp(USER_FEATURES, CHANNELS, CHANNELS)
         self.before = torch.nn.ModuleList([Exchange(), Exchange()])
@@ -127,7 +128,7 @@ class Head(torch.nn.Module):
         self.pace.append(silent(mlp(CHANNELS, 32, 1)))
         self.place = torch.nn.ModuleList([torch.nn.Linear(5, 32) for _ in range(LAST_TURNS)])
 
-    def encode(self, task: Task, obs: Obs) -> tuple[Tensor, Tensor, Context]:
+    def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, Tensor, Context]:
         """Return a token per user of each received vector, shape (batch * slots, users, width), and what EP knows so far."""
         slots = obs["received"].shape[1]
         noise_power = noise_power_of(obs, "the default detection head")
@@ -151,7 +152,7 @@ class Head(torch.nn.Module):
             features = exchange(features, pairs)
         return self.to_token(features), present, Context(belief, features, pairs, points, present)
 
-    def decode(self, task: Task, obs: Obs, hidden: Tensor, context: Context) -> Action:
+    def decode(self, task: TaskSpec, obs: Obs, hidden: Tensor, context: Context) -> Action:
         """Return posterior means, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for."""
         belief, points = context.belief, context.points
         features = context.features + self.from_token(self.norm(hidden))

@@ -21,7 +21,7 @@ from wirelessgym.arrays import from_beams, to_beams
 from wirelessgym.capacity import amplitudes, shares, unit_rows
 from wirelessgym.fields import Action, Obs
 from wirelessgym.metrics import user_rates
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ..._linear import served, wants_structure
 from ...robust_wmmse import wiener
@@ -67,7 +67,7 @@ class Head(torch.nn.Module):
     ordered = False
     mixed_precision = False  # matrices are inverted
 
-    def __init__(self, task: Task, width: int) -> None:
+    def __init__(self, task: TaskSpec, width: int) -> None:
         super().__init__()
         self.look = torch.nn.Sequential(
             torch.nn.Conv2d(BEAM_FEATURES, CHANNELS, 1),
@@ -90,7 +90,7 @@ class Head(torch.nn.Module):
         silent(self.to_user)
         silent(self.correct)
 
-    def encode(self, task: Task, obs: Obs) -> tuple[Tensor, Tensor, Knowledge]:
+    def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, Tensor, Knowledge]:
         """Return a token per user, shape (batch, users, width), and what the decoder starts from."""
         panel = task.scenario.panel
         csi, present = obs["csi"], served(obs["csi"])
@@ -152,7 +152,7 @@ class Head(torch.nn.Module):
         ]
         return torch.stack(columns, -1)
 
-    def decode(self, task: Task, obs: Obs, hidden: Tensor, known: Knowledge) -> Action:
+    def decode(self, task: TaskSpec, obs: Obs, hidden: Tensor, known: Knowledge) -> Action:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 
         Where the task asks for the structure, its (p, lambda), shape (batch, users, 2), in shares of ``tx_power``.
@@ -244,7 +244,7 @@ def _directions(estimate: Tensor, variance: Tensor, weights: Tensor, loading: Te
     return result
 
 
-def best_on_known_channel(task: Task, obs: Obs, w: Tensor) -> Tensor:
+def best_on_known_channel(task: TaskSpec, obs: Obs, w: Tensor) -> Tensor:
     """Of ``w`` and WMMSE's precoder the better one for each row: on a perfectly known channel that can be told."""
     other = WMMSE(iterations=100).act(task, obs)
     mine, theirs = (user_rates(obs["csi"], x, obs["noise_power"]).sum(-1) for x in (w, other))

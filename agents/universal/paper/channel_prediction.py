@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from wirelessgym.fields import Action, Obs
-from wirelessgym.task import Task
+from wirelessgym.spec import TaskSpec
 
 from ..._learned_prediction import root_mean_square
 from ..._prediction import num_future
@@ -38,7 +38,7 @@ class Head(SizedNetwork):
     ordered = True
     mixed_precision = True
 
-    def __init__(self, task: Task, width: int) -> None:
+    def __init__(self, task: TaskSpec, width: int) -> None:
         past, _, subcarriers = next(field.shape for field in task.observation_fields if field.name == "csi")
         if past % PATCH:
             raise ValueError(f"the paper's channel prediction head: expected past slots in multiples of {PATCH}, got {past}")
@@ -49,7 +49,7 @@ class Head(SizedNetwork):
         self.output = torch.nn.Linear(width, 2 * subcarriers)
         self.to_future = torch.nn.Linear(past, num_future(task))
 
-    def encode(self, task: Task, obs: Obs) -> tuple[Tensor, None, Tensor]:
+    def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, None, Tensor]:
         """Return a token per past slot, shape (batch * antennas, past, width), and the scale of each episode.
 
         Raises:
@@ -65,7 +65,7 @@ class Head(SizedNetwork):
         # In order of memory, or each of the backbone's layers would copy its weights for every sequence.
         return tokens.contiguous(), None, scale
 
-    def decode(self, task: Task, obs: Obs, hidden: Tensor, scale: Tensor) -> Action:
+    def decode(self, task: TaskSpec, obs: Obs, hidden: Tensor, scale: Tensor) -> Action:
         """Return the prediction, shape (batch, future, antennas, subcarriers), complex64."""
         future = self.to_future(self.output(hidden).mT).mT.float().unflatten(-1, (-1, 2)).contiguous()
         return torch.view_as_complex(future).unflatten(0, (len(scale), -1)).transpose(1, 2) * scale

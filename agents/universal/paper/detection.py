@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from wirelessgym.fields import Action, Obs
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 from ..._detection import answer, noise_power_of, points_of, wants_llrs
@@ -34,14 +35,14 @@ class Head(SizedNetwork):
     ordered = True
     mixed_precision = True
 
-    def __init__(self, task: Task, width: int) -> None:
+    def __init__(self, task: TaskSpec, width: int) -> None:
         antennas, users = next(field.shape for field in task.observation_fields if field.name == "csi")
         super().__init__(antennas=antennas, users=users)
         self.channel_to_token = mlp(2 * antennas * users, CHANNEL_HIDDEN, width)
         self.received_to_token = mlp(2 * antennas, 2 * antennas, width, width)
         self.output = mlp(width, width, 2 * users)
 
-    def encode(self, task: Task, obs: Obs) -> tuple[Tensor, None, None]:
+    def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, None, None]:
         """Return a token for the channel and one per received vector, shape (batch, 1 + slots, width).
 
         Both are divided by the root mean square of the channel's entries, which leaves the symbols as they are.
@@ -58,7 +59,7 @@ class Head(SizedNetwork):
         received = self.received_to_token(parts(obs["received"] * scale).flatten(-2))
         return torch.cat([channel[:, None], received], 1).float(), None, None
 
-    def decode(self, task: Task, obs: Obs, hidden: Tensor, context: None) -> Action:
+    def decode(self, task: TaskSpec, obs: Obs, hidden: Tensor, context: None) -> Action:
         """Return symbol estimates, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
         The ratios take the estimate for the symbol plus a Gaussian error, whose variance the residual ``y - H x`` tells; they
@@ -78,6 +79,6 @@ class Head(SizedNetwork):
     def loss(self, task: Task, state: Any, obs: Obs, action: Action, context: None, progress: float) -> Tensor:
         """Return the mean of ``|x_hat - x|^2`` over all symbols of users that take part."""
         symbols = action["symbols"] if isinstance(action, dict) else action
-        sent = points_of(task, symbols)[state.sent]
+        sent = points_of(task.spec, symbols)[state.sent]
         present = served(obs["csi"].mT).to(symbols.device)[:, None].expand(sent.shape)
         return ((symbols - sent).abs().square() * present).sum() / present.sum().clamp_min(1)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from wirelessgym.capacity import shares, structured_precoder
 from wirelessgym.fields import Action, Obs
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
 from ..._linear import served, wants_structure
@@ -50,14 +51,14 @@ class Head(SizedNetwork):
     ordered = True  # the paper's language model is causal: a user's token sees those before it
     mixed_precision = True
 
-    def __init__(self, task: Task, width: int) -> None:
+    def __init__(self, task: TaskSpec, width: int) -> None:
         antennas = task.scenario.num_antennas
         super().__init__(antennas=antennas)
         self.users = Encoder(2 * antennas, DEPTH, HEADS, HEAD_WIDTH, HIDDEN)
         self.to_token = torch.nn.Linear(2 * antennas, width)
         self.output = mlp(width, width, 2)
 
-    def encode(self, task: Task, obs: Obs) -> tuple[Tensor, Tensor, Context]:
+    def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, Tensor, Context]:
         """Return a token per user, shape (batch, users, width), and which users there are.
 
         Raises:
@@ -70,7 +71,7 @@ class Head(SizedNetwork):
         channels = parts(csi * power.rsqrt()[:, None, None]).flatten(-2)
         return self.to_token(self.users(channels, present)).float(), present, Context(present)
 
-    def decode(self, task: Task, obs: Obs, hidden: Tensor, context: Context) -> Action:
+    def decode(self, task: TaskSpec, obs: Obs, hidden: Tensor, context: Context) -> Action:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 
         Where the task asks for the structure, its (p, lambda), shape (batch, users, 2), in shares of ``tx_power``.

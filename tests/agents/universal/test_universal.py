@@ -18,10 +18,9 @@ from wirelessgym.agents.universal.headed import tasks_with_heads
 import wirelessgym
 import wirelessgym.train
 from wirelessgym import make_agent
+from wirelessgym.agent_spec import agent_specs, named_agent
 from wirelessgym.check import check_agent
 from wirelessgym.checkpoint import CheckpointError, read_card, save_weights
-from wirelessgym.evaluate.roster import named_agent, roster
-from wirelessgym.evaluate.settings import settings_of
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.registry import agents_for, load_scenario
 from wirelessgym.task import Task
@@ -87,7 +86,7 @@ def test_what_it_is_told_changes_what_it_does(name: str, with_language: LearnedA
 @pytest.mark.parametrize("name", TASKS)
 def test_it_is_told_the_same_in_training_and_in_comparisons(name: str) -> None:
     task, agent = hard(name)[0], universal()
-    assert agent.words(settings_of(task)) == agent.words(task)
+    assert agent.words(task.spec) == agent.words(task)
 
 
 def test_heads_do_not_depend_on_the_order_in_which_tasks_are_met() -> None:
@@ -327,10 +326,10 @@ def test_trained_weights_are_told_apart_from_fresh_ones() -> None:
     task, state, obs = hard("precoding")
     agent = universal()
     acted(agent, "precoding")
-    before, entry = agent.fingerprint, roster([agent], "precoding")[0]
+    before, entry = agent.fingerprint, agent_specs([agent], ["precoding"])[0]
     train(agent, task, state, obs, steps=1, learning_rate=1e-3)
     assert agent.fingerprint != before
-    assert roster([agent], "precoding")[0].digest != entry.digest
+    assert agent_specs([agent], ["precoding"])[0].digest != entry.digest
 
 
 def test_a_comparison_that_goes_on_keeps_no_outcomes_of_other_weights(tmp_path: Path) -> None:

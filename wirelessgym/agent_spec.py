@@ -1,4 +1,4 @@
-"""The roster of a comparison: what a caller names or hands over, as agents with unique names."""
+"""Agent specs: what a caller names or hands over, as agents with unique names that any process can make."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESERVED = ("bound",)
 
 
 @dataclass(frozen=True)
-class Entry:
+class AgentSpec:
     """An agent of a comparison.
 
     Attributes:
@@ -52,14 +52,14 @@ class Entry:
         return agent
 
 
-def roster(agents: object, task: str) -> list[Entry]:
+def agent_specs(agents: object, family: Sequence[str]) -> list[AgentSpec]:
     """Build the agents of a comparison.
 
     Args:
         agents: registry ids (with options as ``wmmse:iterations=50``), ``module:name``, or anything that
             `wirelessgym.as_agent` takes, in a list or one alone; None for every registered agent that does the task, but
             for those that want to be named (`Agent.only_when_named`).
-        task: task id.
+        family: the task's id, then those of the tasks that it extends (`TaskSpec.family`).
 
     Raises:
         UnknownIdError: for an unknown id.
@@ -69,34 +69,32 @@ def roster(agents: object, task: str) -> list[Entry]:
     """
     wanted: list[object] = [agents]
     if agents is None:
-        wanted = list(agents_for(task, unasked=True))
+        wanted = list(agents_for(family, unasked=True))
     elif isinstance(agents, Sequence) and not isinstance(agents, str):
         wanted = list(agents)
     if not wanted:
-        raise ValueError(f"{task}: no agents to compare")
-    entries: list[Entry] = []
-    for thing in wanted:
-        entry = _entry(thing)
-        offered = entry.make().tasks
-        if offered and task not in offered:
-            raise ValueError(f"agent {entry.name!r} doesn't do {task}; it does: {', '.join(offered)}")
-        entries.append(entry)
-    return unique(entries)
+        raise ValueError(f"{family[0]}: no agents to compare")
+    specs = [agent_spec(agent) for agent in wanted]
+    for spec in specs:
+        if not (agent := spec.make()).does(family):
+            raise ValueError(f"agent {spec.name!r} doesn't do {family[0]}; it does: {', '.join(agent.tasks)}")
+    return unique(specs)
 
 
-def unique(entries: Iterable[Entry]) -> list[Entry]:
+def unique(specs: Iterable[AgentSpec]) -> list[AgentSpec]:
     """Rename the second agent called ``x`` to ``x-2``, and so on; ``bound`` is a row of every table."""
-    taken: dict[str, Entry] = {}
-    for entry in entries:
-        name, count = entry.name, 1
+    taken: dict[str, AgentSpec] = {}
+    for spec in specs:
+        name, count = spec.name, 1
         while name in taken or name in RESERVED:
             count += 1
-            name = f"{entry.name}-{count}"
-        taken[name] = replace(entry, name=name)
+            name = f"{spec.name}-{count}"
+        taken[name] = replace(spec, name=name)
     return list(taken.values())
 
 
-def _entry(thing: object) -> Entry:
+def agent_spec(thing: object) -> AgentSpec:
+    """Return one agent, which may be anything that `agent_specs` takes in its list."""
     if isinstance(thing, str):
         agent, named, spec = named_agent(thing), True, thing
     else:
@@ -111,7 +109,7 @@ def _entry(thing: object) -> Entry:
     options = _options(agent)
     contents = agent.fingerprint if named else hashlib.sha256(pickled).hexdigest()
     parts = [spec, options, contents, source_digest(_inner(agent))]
-    return Entry(
+    return AgentSpec(
         name=agent.name,
         spec=spec,
         named=named,

@@ -5,12 +5,12 @@ import pytest
 import torch
 from noisy_number import Shrink, echo
 
-from wirelessgym.evaluate.roster import named_agent, roster
+from wirelessgym.agent_spec import agent_specs, named_agent
 from wirelessgym.registry import make_agent
 
 
 def one(thing, task="precoding"):
-    (entry,) = roster([thing], task)
+    (entry,) = agent_specs([thing], [task])
     return entry
 
 
@@ -53,7 +53,7 @@ def test_no_agent_takes_the_name_of_another_row():
     class Bound(Shrink):
         id = "bound"
 
-    assert [entry.name for entry in roster(["zf", "zf", "zf", Bound()], "precoding")] == [
+    assert [entry.name for entry in agent_specs(["zf", "zf", "zf", Bound()], ["precoding"])] == [
         "zf",
         "zf-2",
         "zf-3",
@@ -62,8 +62,8 @@ def test_no_agent_takes_the_name_of_another_row():
 
 
 def test_one_agent_alone_needs_no_list():
-    assert [entry.name for entry in roster("zf", "precoding")] == ["zf"]
-    assert [entry.name for entry in roster(torch.nn.Sequential(torch.nn.Linear(2, 2)), "precoding")] == ["Sequential"]
+    assert [entry.name for entry in agent_specs("zf", ["precoding"])] == ["zf"]
+    assert [entry.name for entry in agent_specs(torch.nn.Sequential(torch.nn.Linear(2, 2)), ["precoding"])] == ["Sequential"]
 
 
 def test_an_agent_that_cannot_be_copied_is_refused_in_words():
@@ -72,11 +72,11 @@ def test_an_agent_that_cannot_be_copied_is_refused_in_words():
         lock: object = field(default_factory=threading.Lock)
 
     with pytest.raises(TypeError, match="agent 'Locked' can't be copied, as a comparison needs: cannot pickle"):
-        roster([Locked()], "precoding")
+        agent_specs([Locked()], ["precoding"])
 
 
 def test_all_agents_of_a_task_come_by_default():
-    assert {"hold", "wiener", "random"} <= {entry.name for entry in roster(None, "channel_prediction")}
+    assert {"hold", "wiener", "random"} <= {entry.name for entry in agent_specs(None, ["channel_prediction"])}
 
 
 @pytest.mark.parametrize(
@@ -96,5 +96,5 @@ def test_a_wrong_name_is_refused_in_words(text, error, message):
 
 
 def test_agents_whose_cost_explodes_take_part_only_when_named():
-    assert "ml" not in [entry.name for entry in roster(None, "detection")]
-    assert [entry.name for entry in roster(["ml"], "detection")] == ["ml"]
+    assert "ml" not in [entry.name for entry in agent_specs(None, ["detection"])]
+    assert [entry.name for entry in agent_specs(["ml"], ["detection"])] == ["ml"]
