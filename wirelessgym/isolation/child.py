@@ -84,9 +84,12 @@ class _Player:
         """Let the agent forget everything."""
         self._agent.reset(batch)
 
-    def act(self, obs: dict[str, Any]) -> Any:
-        """Return the agent's action."""
-        action = self._agent.act(self._task, obs)
+    def act(self, obs: dict[str, Any], state: bytes | None = None) -> Any:
+        """Return the agent's action; a genie gets the task itself and the state."""
+        if state is not None:
+            action = self._agent.act_on_state(*cloudpickle.loads(state), obs)
+        else:
+            action = self._agent.act(self._task, obs)
         return (
             {key: _sendable(key, value) for key, value in action.items()} if isinstance(action, dict) else _sendable("", action)
         )

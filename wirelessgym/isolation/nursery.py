@@ -1,7 +1,7 @@
 """Where agents' processes come from: fresh interpreters, or on Linux copies of one that has imported torch already.
 
-That one, the nursery, is a fresh interpreter itself: it has never held a task, a state or a seed, and runs no agent's code. A copy
-of it is there in milliseconds, where an import of torch takes seconds, and shares its memory.
+That one, the nursery, is a fresh interpreter itself: it has never held a task, a state or a seed, and runs no agent's code. A
+copy of it is there in milliseconds, where an import of torch takes seconds, and shares its memory.
 """
 
 from __future__ import annotations

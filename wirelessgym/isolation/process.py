@@ -22,12 +22,13 @@ class AgentFailure(RuntimeError):
     Attributes:
         text: its traceback, or a line that says how its process ended.
         kind: class of the exception, empty where the process ended.
+        message: what it says, empty likewise.
         ended: whether the process is gone.
     """
 
-    def __init__(self, text: str, kind: str = "", ended: bool = True) -> None:
+    def __init__(self, text: str, kind: str = "", message: str = "", ended: bool = True) -> None:
         super().__init__(text)
-        self.text, self.kind, self.ended = text, kind, ended
+        self.text, self.kind, self.message, self.ended = text, kind, message, ended
 
 
 class AgentProcess:
@@ -80,7 +81,8 @@ class AgentProcess:
         except (EOFError, OSError):
             raise self._over(None, do) from None
         if "failure" in answer:
-            failure = AgentFailure(clean(str(answer["failure"])), clean(str(answer.get("kind", ""))), bool(answer.get("last")))
+            said = [clean(str(answer.get(part, ""))) for part in ("failure", "kind", "message")]
+            failure = AgentFailure(*said, ended=bool(answer.get("last")))
             if failure.ended:
                 self._gone = failure
                 self.close()
