@@ -5,7 +5,8 @@ import pytest
 import torch
 from noisy_number import Shrink, echo
 
-from wirelessgym.agent_spec import agent_specs, named_agent
+from wirelessgym.agent_spec import named_agent
+from wirelessgym.evaluate.players import agent_specs
 from wirelessgym.registry import make_agent
 
 

@@ -104,7 +104,7 @@ def test_a_shared_trajectory_changes_no_result():
     assert tables[0].records[0].metrics == tables[1].records[0].metrics
 
 
-def test_a_genie_is_handed_the_state_and_others_are_not():
+def test_a_genie_is_handed_the_state_and_others_are_not(tmp_path):
     @dataclass(frozen=True)
     class Genie(Agent):
         needs_state = True
@@ -116,4 +116,8 @@ def test_a_genie_is_handed_the_state_and_others_are_not():
             return state.x
 
     table = compare(NoisyNumber, [Genie(), echo], episodes=4, **QUIET)
-    assert table.records[0].metrics["nmse"].mean == 0
+    genie = next(record for record in table.records if record.agent == "Genie")
+    assert genie.role == "genie"
+    assert genie.metrics["nmse"].mean == 0
+    assert "| _Genie" in table.to_markdown(tmp_path / "report.md").read_text()
+    assert "sees what no agent sees" in table.to_html(tmp_path / "report.html").read_text()

@@ -19,9 +19,9 @@ from rich.table import Table
 
 from wirelessgym.channel import Channel
 from wirelessgym.channel.synthesis import synthesise
-from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.fields import take
 from wirelessgym.models import NEEDED
+from wirelessgym.parallel import one_thread
 from wirelessgym.registry import agent_module, load_scenario, make_task
 from wirelessgym.scenario import Scenario
 

@@ -26,9 +26,9 @@ from rich.table import Table
 from wirelessgym.agent import Agent
 from wirelessgym.agent_spec import named_agent
 from wirelessgym.checkpoint import read_card
-from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.fields import Obs
 from wirelessgym.learned import LearnedAgent
+from wirelessgym.parallel import one_thread
 from wirelessgym.record import provenance
 from wirelessgym.registry import load_scenario, make_task
 

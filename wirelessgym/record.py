@@ -136,8 +136,8 @@ class Record(_Part):
         task: task id.
         scenario: scenario id.
         agent: name of the row, unique at its point.
-        role: ``"agent"``, or one of the two that stand in every table, ``"floor"`` and ``"bound"``.
-        seed: seed of all episodes.
+        role: ``"agent"``; ``"floor"`` and ``"bound"``, in every table; ``"genie"``, an agent that sees the true state.
+        seed: seed of all episodes; of a secret one, a digest (``sha256:...``).
         episodes: number of episodes, numbered from 0.
         headline: name of the headline metric in ``metrics``.
         higher_is_better: its direction.
@@ -166,8 +166,8 @@ class Record(_Part):
     task: str
     scenario: str
     agent: str
-    role: Literal["agent", "floor", "bound"] = "agent"
-    seed: int
+    role: Literal["agent", "floor", "genie", "bound"] = "agent"
+    seed: int | str
     episodes: int
     headline: str
     higher_is_better: bool

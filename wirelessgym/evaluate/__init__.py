@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +14,18 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from wirelessgym.agent_spec import AgentSpec, agent_specs, unique
+from wirelessgym.agent_spec import AgentSpec, unique
+from wirelessgym.evaluate.kept import Outcomes
+from wirelessgym.evaluate.players import TIMEOUT_S, Players
 from wirelessgym.evaluate.printed import printed
-from wirelessgym.evaluate.runner import Block, Outcomes, cut, run_blocks
+from wirelessgym.evaluate.runner import Work, cut, run_blocks
+from wirelessgym.evaluate.seeds import SecretSeed
 from wirelessgym.evaluate.summary import Plan, Point, summarise
 from wirelessgym.evaluate.sweep import SweepError, parse_sweep
 from wirelessgym.learned import FIRST_TRAINING_SEED
+from wirelessgym.parallel import Executor, make_executor
 from wirelessgym.record import Record, Sweep, read_records, write_record
-from wirelessgym.registry import agents_for, ids, make_task, task_class
+from wirelessgym.registry import agents_for, make_task, own_ids, task_class
 from wirelessgym.scenario import Scenario
 from wirelessgym.task import Task
 
@@ -76,11 +82,14 @@ def compare(
     agents: Sequence[object] | None = None,
     scenario: str | Path | Scenario | Sequence[str | Path | Scenario] | None = None,
     episodes: int = 256,
-    seed: int = 7,
+    seed: int | SecretSeed = 7,
     *,
     reference: str | None = None,
     sweep: str | Mapping[str, Sequence[Any]] | None = None,
     processes: int | None = None,
+    executor: str | Executor | None = None,
+    isolated: bool = False,
+    agent_timeout_s: float = TIMEOUT_S,
     deadline_s: float | None = None,
     fallback: str | None = None,
     out: Path | str | None = None,
@@ -100,11 +109,16 @@ def compare(
             those that want to be named (`Agent.only_when_named`).
         scenario: scenario id, TOML file or `Scenario`, or several of them; by default the task's own.
         episodes: number of episodes, at least 2; they are episodes 0, 1, ... of ``seed``.
-        seed: their seed, below 2^61 (training has the seeds above).
+        seed: their seed, below 2^61 (training has the seeds above), or one that nobody is told (`SecretSeed.read`).
         reference: agent that the others are compared with; by default the first.
         sweep: one field of scenario or task, dotted where nested, and its values: ``{"snr_db": [0, 10]}``,
             ``"num_users=4,6,8"``, or ``"snr_db=0:20:5"`` with the stop included.
         processes: 1 stays in this process; None takes all cores when the work is long enough to pay for starting them.
+        executor: who works: ``"here"``, ``"processes"``, ``"ray"`` or an object of one's own (`wirelessgym.parallel.Executor`);
+            None decides by ``processes``.
+        isolated: whether agents that aren't the project's own, which play in processes of their own in any case, get an empty
+            folder to work in, none of this process's environment variables, and no state even as genies.
+        agent_timeout_s: seconds for one answer of such a process; then it is ended and its agent has failed.
         deadline_s: seconds for one decision. Agents then act on one episode at a time, and a late answer is replaced by
             the fallback's; results depend on the machine's speed.
         fallback: id of the agent that stands in (``hold`` for channel prediction, ``mrt`` for precoding, ``mf`` for
@@ -124,23 +138,19 @@ def compare(
         ValueError: for too few episodes, a seed that training has, no agents, an agent that doesn't do the task, or an unknown
             reference.
         RecordSchemaError: if ``out`` holds records of another schema version.
+        WorkerError: if a worker of the executor ends while it works.
         KeyboardInterrupt: after Ctrl-C, once what is finished is saved.
     """
     cls = task_class(task) if isinstance(task, str) else task
     _check_numbers(episodes, seed, processes, deadline_s)
     points = _points(cls, scenario, sweep, overrides)
-    plan = _plan(points[0].task.family, agents, reference, seed, episodes, deadline_s, fallback)
+    worker = make_executor(executor, processes)
     folder = Path(out) if out is not None else None
     if folder is not None and any((folder / "records").glob("*.json")):
         read_records(folder)
-    done: dict[int, list[Record]] = {}
-    try:
-        _run(plan, points, folder, processes, progress, done)
-    except KeyboardInterrupt:
-        _save(_table(done), folder)
-        kept = "; finished blocks are kept, the same call with this out goes on from here" if folder else ""
-        print(f"interrupted: {len(done)} of {len(points)} points are complete{kept}", file=sys.stderr)
-        raise
+    with Players(agent_timeout_s, isolated) as players:
+        plan = _plan(points[0].task, players, agents, reference, seed, episodes, deadline_s, fallback)
+        done = _done(plan, points, players, worker, folder, progress)
     table = _table(done)
     _save(table, folder)
     if show:
@@ -148,15 +158,28 @@ def compare(
     return table
 
 
-def _check_numbers(episodes: int, seed: int, processes: int | None, deadline_s: float | None) -> None:
+def _done(
+    plan: Plan, points: Sequence[Point], players: Players, executor: Executor, folder: Path | None, progress: bool
+) -> dict[int, list[Record]]:
+    """The records of every point; after Ctrl-C, those that are complete are saved."""
+    done: dict[int, list[Record]] = {}
+    try:
+        _run(plan, points, players, executor, folder, progress, done)
+    except KeyboardInterrupt:
+        _save(_table(done), folder)
+        kept = "; finished blocks are kept, the same call with this out goes on from here" if folder else ""
+        print(f"interrupted: {len(done)} of {len(points)} points are complete{kept}", file=sys.stderr)
+        raise
+    return done
+
+
+def _check_numbers(episodes: int, seed: int | SecretSeed, processes: int | None, deadline_s: float | None) -> None:
     if episodes < 2:
         raise ValueError(f"episodes: expected at least 2, since intervals are over episodes, got {episodes}")
-    if not 0 <= seed < FIRST_TRAINING_SEED:
+    if not isinstance(seed, SecretSeed) and not 0 <= seed < FIRST_TRAINING_SEED:
         raise ValueError(f"seed: expected 0 to 2^61 - 1, since learned agents train on the episodes of larger seeds, got {seed}")
-    if processes is not None and processes < 1:
-        raise ValueError(f"processes: expected at least 1, got {processes}")
-    if deadline_s is not None and deadline_s <= 0:
-        raise ValueError(f"deadline_s: expected a positive number of seconds, got {deadline_s}")
+    if deadline_s is not None and not 0 < deadline_s < math.inf:
+        raise ValueError(f"deadline_s: expected a positive, finite number of seconds, got {deadline_s}")
 
 
 def _points(
@@ -185,26 +208,28 @@ def _points(
 
 
 def _plan(
-    family: Sequence[str],
+    task: Task,
+    players: Players,
     agents: Sequence[object] | None,
     reference: str | None,
-    seed: int,
+    seed: int | SecretSeed,
     episodes: int,
     deadline_s: float | None,
     fallback: str | None,
 ) -> Plan:
-    specs = agent_specs(agents, family)
+    family = task.family
+    specs = players.specs(agents, family)
     names = [spec.name for spec in specs]
     if reference is not None and reference not in names:
         raise ValueError(f"reference: no agent here is called {reference!r}; there are: {', '.join(names)}")
     floor = next((spec.name for spec in specs if spec.spec == FLOOR), None)
     added = None
-    if floor is None and FLOOR in ids("agents") and FLOOR in agents_for(family):
-        specs = unique([*specs, *agent_specs([FLOOR], family)])
+    if floor is None and FLOOR in own_ids("agents") and FLOOR in agents_for(family, own=True):
+        specs = unique([*specs, *players.specs([FLOOR], family)])
         floor = added = specs[-1].name
     stand_in: AgentSpec | None = None
     if deadline_s is not None:
-        (stand_in,) = agent_specs([fallback or FALLBACKS.get(family[0], FLOOR)], family)
+        (stand_in,) = players.specs([fallback or FALLBACKS.get(family[0], FLOOR)], family)
     elif fallback is not None:
         raise ValueError(f"fallback {fallback!r} stands in for late answers and needs deadline_s")
     return Plan(tuple(specs), floor, added, reference or names[0], seed, episodes, deadline_s, stand_in)
@@ -213,33 +238,30 @@ def _plan(
 def _run(
     plan: Plan,
     points: Sequence[Point],
+    players: Players,
+    executor: Executor,
     folder: Path | None,
-    processes: int | None,
     progress: bool,
     done: dict[int, list[Record]],
 ) -> None:
     """Play all points, and put the records of each complete one into ``done``."""
+    tasks = tuple(point.task for point in points)
+    seed = plan.seed.value if isinstance(plan.seed, SecretSeed) else plan.seed
     kept = folder / "blocks" if folder is not None else None
-    where: list[tuple[int, int]] = []
-    blocks: list[Block] = []
-    waiting: list[dict[int, Outcomes]] = []
-    for index, point in enumerate(points):
-        ranges = cut(plan.episodes, point.task)
-        waiting.append({})
-        for number, span in enumerate(ranges):
-            where.append((index, number))
-            blocks.append(Block(point.task, plan.seed, span, plan.agents, plan.deadline_s, plan.fallback, kept))
-    sizes = [sum(index == i for i, _ in where) for index in range(len(points))]
+    work = Work(tasks, seed, plan.agents, players, plan.deadline_s, plan.fallback, kept)
+    blocks = [block for index, task in enumerate(tasks) for block in cut(index, task, plan.episodes)]
+    left = Counter(block.point for block in blocks)
+    waiting: dict[int, dict[int, Outcomes]] = {index: {} for index in left}
     with _progress(progress) as bar:
-        shown = bar.add_task(points[0].task.id, total=len(blocks))
-        for block, outcomes in run_blocks(blocks, processes):
-            index, number = where[block]
+        shown = bar.add_task(tasks[0].id, total=len(blocks))
+        for number, outcomes in run_blocks(blocks, work, executor):
+            index = blocks[number].point
             waiting[index][number] = outcomes
+            left[index] -= 1
             bar.advance(shown)
-            if len(waiting[index]) == sizes[index]:
-                ordered = [found for _, found in sorted(waiting[index].items())]
+            if not left[index]:
+                ordered = [found for _, found in sorted(waiting.pop(index).items())]
                 done[index] = summarise(plan, points[index], ordered)
-                waiting[index] = {}
 
 
 def _progress(wanted: bool) -> Progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from wirelessgym.agent import Agent
 from wirelessgym.agent_spec import AgentSpec, described, is_own, named_agent, own_spec, unique
@@ -133,6 +133,13 @@ class Players:
         blank = {"name": (name or "agent")[:100], "spec": name or "agent", "registered": None, "options": {}, "parameters": 0}
         blank |= {"genie": False, "tasks": [], "fingerprint": "", "source": ""}
         return replace(described(blank, name, source, content, own=False), failure=said.text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """See `close`."""
+        self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the settings: every worker starts its own processes."""

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from wirelessgym.agent_spec import AgentSpec
+from wirelessgym.evaluate.kept import Outcomes
 from wirelessgym.evaluate.outcomes import Outcome
-from wirelessgym.evaluate.runner import Outcomes
+from wirelessgym.evaluate.seeds import SecretSeed
 from wirelessgym.metrics import Metric
 from wirelessgym.record import Gap, Latency, Paired, Record, Sweep, Value, provenance
 from wirelessgym.registry import ids, load_scenario
@@ -39,7 +40,7 @@ class Plan:
     floor: str | None
     added: str | None
     reference: str
-    seed: int
+    seed: int | SecretSeed
     episodes: int
     deadline_s: float | None
     fallback: AgentSpec | None
@@ -66,7 +67,7 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
     }
     estimates = {name: estimate(series) for name, series in played.items()}
     headlines = {name: found[task.headline.name] for name, found in estimates.items()}
-    comparable = [agent.name for agent in plan.agents if agent.name != plan.floor]
+    comparable = [agent.name for agent in plan.agents if agent.name != plan.floor and not agent.genie]
     paired = _paired(plan.reference, comparable, headlines, played, task.headline)
     records = []
     for agent in plan.agents:
@@ -80,7 +81,7 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
             Record(
                 **shared,
                 agent=agent.name,
-                role="floor" if agent.name == plan.floor else "agent",
+                role="floor" if agent.name == plan.floor else "genie" if agent.genie else "agent",
                 metrics=_values(task.metrics, found),
                 gap_to_bound=_gap(headlines.get(agent.name), ceiling, task.headline),
                 paired=paired.get(agent.name),
@@ -91,7 +92,7 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
                 agent_options=agent.options,
             )
         )
-    records.sort(key=lambda record: record.role == "floor")
+    records.sort(key=lambda record: ("agent", "floor", "genie").index(record.role))
     if ceiling is not None:
         records.append(
             Record(
@@ -220,7 +221,7 @@ def _shared(plan: Plan, point: Point, seconds: float, ceiling: Estimate | None) 
     return {
         "task": task.id,
         "scenario": scenario.id,
-        "seed": plan.seed,
+        "seed": plan.seed.digest if isinstance(plan.seed, SecretSeed) else plan.seed,
         "episodes": plan.episodes,
         "headline": task.headline.name,
         "higher_is_better": task.headline.higher_is_better,
@@ -241,7 +242,8 @@ def command(plan: Plan, point: Point) -> str:
     agents = ",".join(agent.spec for agent in plan.agents if agent.name != plan.added)
     words = ["wirelessgym", "compare", task.id, "--agents", agents]
     words += ["--scenario", scenario.id if known else f"{scenario.id}.toml"]
-    words += ["--episodes", str(plan.episodes), "--seed", str(plan.seed)]
+    secret = isinstance(plan.seed, SecretSeed)
+    words += ["--episodes", str(plan.episodes), *(["--seed-file", "FILE"] if secret else ["--seed", str(plan.seed)])]
     if plan.reference != plan.agents[0].name:
         words += ["--reference", plan.reference]
     changed = {key: value for key, value in task.options.items() if value != _default(task, key)}

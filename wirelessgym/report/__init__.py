@@ -171,7 +171,7 @@ def _render(template: str, records: Sequence[Record], title: str | None, figures
         views=views,
         agents=[name for name in dict.fromkeys(r.agent for r in records if r.role == "agent")],
         episodes=wording.listing([f"{n:,}" for n in sorted({r.episodes for r in records})]),
-        seeds=wording.listing([str(n) for n in sorted({r.seed for r in records})]),
+        seeds=wording.listing([str(n) for n in sorted({r.seed for r in records}, key=str)]),
         commands=wording.commands(records),
         commits=[f"{git}{' with changes' if dirty else ''}" for git, dirty in runs if git],
         versions=list(versions),

@@ -53,7 +53,7 @@ class Row:
     """One agent.
 
     Attributes:
-        role: ``"agent"``, ``"floor"`` or ``"bound"``.
+        role: as in `Record.role`.
         failed: whether it raised.
         cells: one for each column.
     """
@@ -159,7 +159,7 @@ def label(value: Any) -> str:
 
 def by_role(records: Iterable[Record]) -> list[Record]:
     """Agents first, then floor, then bound."""
-    return sorted(records, key=lambda record: ("agent", "floor", "bound").index(record.role))
+    return sorted(records, key=lambda record: ("agent", "floor", "genie", "bound").index(record.role))
 
 
 def number(value: float | None, spread: float = 0.0) -> str:

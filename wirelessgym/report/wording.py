@@ -216,6 +216,8 @@ def notes(records: Sequence[Record]) -> list[str]:
         )
     if any(record.role == "bound" for record in records):
         said.append("The bound is the best value known for these episodes. It uses what no agent sees.")
+    if any(record.role == "genie" for record in records):
+        said.append("A genie sees what no agent sees, the true state. It is a yardstick and no rival.")
     if any(record.role == "floor" for record in records):
         said.append("The floor is what an agent gets that does nothing with its observation.")
     if any(record.latency_s for record in records):

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.fields import Obs
+from wirelessgym.parallel import one_thread
 from wirelessgym.task import Task
 from wirelessgym.train.schedule import Job
 
