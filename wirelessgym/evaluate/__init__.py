@@ -16,12 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from wirelessgym.agent_spec import AgentSpec, unique
 from wirelessgym.evaluate.kept import Outcomes
-from wirelessgym.evaluate.players import TIMEOUT_S, Players
+from wirelessgym.evaluate.players import Players
 from wirelessgym.evaluate.printed import printed
 from wirelessgym.evaluate.runner import Work, cut, run_blocks
 from wirelessgym.evaluate.seeds import SecretSeed
 from wirelessgym.evaluate.summary import Plan, Point, summarise
 from wirelessgym.evaluate.sweep import SweepError, parse_sweep
+from wirelessgym.isolation.process import TIMEOUT_S
 from wirelessgym.learned import FIRST_TRAINING_SEED
 from wirelessgym.parallel import Executor, make_executor
 from wirelessgym.record import Record, Sweep, read_records, write_record

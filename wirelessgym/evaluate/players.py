@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -14,9 +14,14 @@ from wirelessgym.isolation.remote import RemoteAgent
 from wirelessgym.registry import UnknownIdError, agents_for, ids, own_ids
 
 # What says that the request was wrong, by the exception's class. Anything else is the agent's own failure.
-_REFUSALS: dict[str, type[Exception]] = {
-    cls.__name__: cls for cls in (ImportError, LookupError, TypeError, UnknownIdError, ValueError)
-} | {"ModuleNotFoundError": ImportError}
+_REFUSALS: Mapping[str, type[Exception]] = {
+    "ImportError": ImportError,
+    "LookupError": LookupError,
+    "ModuleNotFoundError": ImportError,
+    "TypeError": TypeError,
+    "UnknownIdError": UnknownIdError,
+    "ValueError": ValueError,
+}
 
 
 @dataclass
@@ -130,7 +135,13 @@ class Players:
         content = source if isinstance(source, bytes) else source.encode()
         if isinstance(said, dict):
             return described(said, name, source, content, own=False)
-        blank = {"name": (name or "agent")[:100], "spec": name or "agent", "registered": None, "options": {}, "parameters": 0}
+        blank: dict[str, Any] = {
+            "name": (name or "agent")[:100],
+            "spec": name or "agent",
+            "registered": None,
+            "options": {},
+            "parameters": 0,
+        }
         blank |= {"genie": False, "tasks": [], "fingerprint": "", "source": ""}
         return replace(described(blank, name, source, content, own=False), failure=said.text)
 

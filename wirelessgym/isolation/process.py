@@ -81,8 +81,8 @@ class AgentProcess:
         except (EOFError, OSError):
             raise self._over(None, do) from None
         if "failure" in answer:
-            said = [clean(str(answer.get(part, ""))) for part in ("failure", "kind", "message")]
-            failure = AgentFailure(*said, ended=bool(answer.get("last")))
+            text, kind, message = (clean(str(answer.get(part, ""))) for part in ("failure", "kind", "message"))
+            failure = AgentFailure(text, kind, message, ended=bool(answer.get("last")))
             if failure.ended:
                 self._gone = failure
                 self.close()

@@ -104,7 +104,8 @@ def dense(value: Tensor) -> Tensor:
 
 
 def _bytes_of(value: Tensor) -> memoryview:
-    return memoryview(value.reshape(-1).view(torch.uint8).numpy())
+    array: Any = value.reshape(-1).view(torch.uint8).numpy()
+    return memoryview(array)
 
 
 class _Reader:
