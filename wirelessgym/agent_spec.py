@@ -101,11 +101,12 @@ def described(said: Mapping[str, Any], name: str | None, source: bytes | str, co
     Raises:
         ValueError: for a description that no table takes: a name that isn't 1 to 100 printable characters, and the like.
     """
-    spec = name or said["registered"] or said["spec"]
+    registered = said["registered"] if own or not is_own(said["registered"] or "") else None  # strangers say what they like
+    spec = name or registered or said["spec"]
     _check_description(spec, said)
-    named = name is not None or said["registered"] is not None
+    named = name is not None or registered is not None
     contents = said["fingerprint"] if named else hashlib.sha256(content).hexdigest()
-    parts = [spec, said["options"], contents, said["source"]]
+    parts = [own, spec, said["options"], contents, said["source"]]
     return AgentSpec(
         name=said["name"],
         spec=spec,

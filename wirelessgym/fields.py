@@ -76,6 +76,8 @@ class Field:
             value = torch.from_numpy(np.ascontiguousarray(value))
         if not isinstance(value, Tensor):
             raise TypeError(f"{self.name}: expected a tensor of shape {(batch, *self.shape)}, got {type(value).__name__}")
+        if kind := storage(value):
+            raise TypeError(f"{self.name}: expected a dense tensor, got a {kind} one")
         if tuple(value.shape) != (batch, *self.shape):
             raise ValueError(f"{self.name}: expected shape {(batch, *self.shape)} (batch first), got {tuple(value.shape)}")
         if value.dtype != self.torch_dtype:
@@ -86,6 +88,17 @@ class Field:
             row = int((~value.isfinite()).reshape(batch, -1).any(-1).nonzero()[0])
             raise ValueError(f"{self.name}: row {row} holds NaN or infinite entries, expected finite {self.dtype} numbers")
         return value
+
+
+def storage(value: Tensor) -> str:
+    """Say how a tensor is stored if it isn't simply its numbers in memory (nested, meta, quantised, sparse); empty if it is."""
+    if value.is_nested:
+        return "nested"
+    if value.is_meta:
+        return "meta"
+    if value.is_quantized:
+        return "quantised"
+    return "" if value.layout == torch.strided else "sparse"
 
 
 def to_real(value: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from wirelessgym.agent import Agent
-from wirelessgym.agent_spec import AgentSpec, described, is_own, named_agent, own_spec, unique
-from wirelessgym.isolation.pickles import pickled_agent
+from wirelessgym.agent_spec import LONGEST_NAME, AgentSpec, described, is_own, named_agent, own_spec, unique
+from wirelessgym.isolation.pickles import label, pickled_agent
 from wirelessgym.isolation.process import TIMEOUT_S, AgentFailure, AgentProcess, search_path
 from wirelessgym.isolation.remote import RemoteAgent
 from wirelessgym.registry import UnknownIdError, agents_for, ids, own_ids
@@ -107,7 +107,7 @@ class Players:
             return own_spec(thing)
         if not isinstance(thing, str):
             pickled = pickled_agent(thing)
-            return self._described(None, pickled, self._asked(pickled))
+            return self._described(None, pickled, self._asked(pickled), label(thing))
         names = [part for part in thing.split(":") if "=" not in part]
         if len(names) != 2 and not (len(names) == 1 and names[0] in ids("agents")):
             named_agent(thing)  # which says what is wrong
@@ -131,17 +131,14 @@ class Players:
         finally:
             process.close()
 
-    def _described(self, name: str | None, source: bytes | str, said: dict[str, Any] | AgentFailure) -> AgentSpec:
+    def _described(
+        self, name: str | None, source: bytes | str, said: dict[str, Any] | AgentFailure, where: str = ""
+    ) -> AgentSpec:
         content = source if isinstance(source, bytes) else source.encode()
         if isinstance(said, dict):
             return described(said, name, source, content, own=False)
-        blank: dict[str, Any] = {
-            "name": (name or "agent")[:100],
-            "spec": name or "agent",
-            "registered": None,
-            "options": {},
-            "parameters": 0,
-        }
+        called = name or where.rpartition(":")[2]
+        blank: dict[str, Any] = {"name": called[:LONGEST_NAME], "spec": where, "registered": None, "options": {}, "parameters": 0}
         blank |= {"genie": False, "tasks": [], "fingerprint": "", "source": ""}
         return replace(described(blank, name, source, content, own=False), failure=said.text)
 

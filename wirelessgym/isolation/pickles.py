@@ -28,13 +28,18 @@ def pickled_agent(thing: object) -> bytes:
     try:
         pickled: bytes = cloudpickle.dumps(agent)
     except (TypeError, pickle.PicklingError) as error:
-        inner = inner_of(agent)
-        name = getattr(inner, "__name__", type(inner).__name__)
-        raise TypeError(f"agent {name!r} can't be copied, as a comparison needs: {error}") from error
+        raise TypeError(f"agent {label(agent).rpartition(':')[2]!r} can't be copied, as a comparison needs: {error}") from error
     finally:
         for module in alone:
             cloudpickle.unregister_pickle_by_value(module)
     return pickled
+
+
+def label(thing: object) -> str:
+    """The module and name of what somebody wrote: the class, or the function."""
+    inner = inner_of(thing)
+    owner = inner if hasattr(inner, "__qualname__") else type(inner)
+    return f"{owner.__module__}:{owner.__qualname__.rpartition('.')[2]}"
 
 
 def _homes(agent: object) -> list[ModuleType]:

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wirelessgym.fields import storage
+
 HEADER_LIMIT = 4 * 2**20
 NO_LIMIT = 2**62
 _INTEGERS = ("bool", "uint8", "int8", "int16", "int32", "int64")
@@ -65,7 +67,7 @@ def receive(source: socket.socket, limit: int = NO_LIMIT, timeout_s: float | Non
     try:
         header = json.loads(reader.read(length))
         return reader.built(header)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+    except (LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:  # whatever a wrong header leads to
         if isinstance(error, WireError):
             raise
         raise WireError(f"no message: {type(error).__name__}: {error}"[:200]) from error
@@ -76,9 +78,9 @@ def _described(value: Any, payloads: list[memoryview]) -> Any:
         case None | bool() | int() | float() | str():
             return value
         case Tensor():
-            plain = dense(value)
+            plain, order = _in_memory_order(dense(value))
             payloads.append(_bytes_of(plain))
-            return {"tensor": [_NAMES[plain.dtype], list(plain.shape)]}
+            return {"tensor": [_NAMES[plain.dtype], list(plain.shape), order, value.is_conj()]}
         case bytes():
             payloads.append(memoryview(value))
             return {"bytes": len(value)}
@@ -90,17 +92,22 @@ def _described(value: Any, payloads: list[memoryview]) -> Any:
 
 
 def dense(value: Tensor) -> Tensor:
-    """Return a tensor as plain numbers in memory: on the CPU, contiguous, without gradients, of no subclass.
+    """Return a tensor as plain numbers in memory: on the CPU, without gradients, of no subclass.
 
     Raises:
         TypeError: for a tensor that isn't its numbers in memory (sparse, nested, meta, quantised), or of an uncommon dtype.
     """
-    if value.layout != torch.strided or value.is_nested or value.is_meta or value.is_quantized:
-        kind = "nested" if value.is_nested else "meta" if value.is_meta else "quantised" if value.is_quantized else "sparse"
+    if kind := storage(value):
         raise TypeError(f"expected a dense tensor, got a {kind} one")
     if value.dtype not in _NAMES:
         raise TypeError(f"expected a tensor of {', '.join(DTYPES)}, got {str(value.dtype).removeprefix('torch.')}")
-    return value.detach().as_subclass(Tensor).resolve_conj().resolve_neg().cpu().contiguous()
+    return value.detach().as_subclass(Tensor).resolve_neg().cpu()
+
+
+def _in_memory_order(value: Tensor) -> tuple[Tensor, list[int]]:
+    """A tensor with its axes from the slowest to the fastest, and their order: layout decides how torch rounds, so it goes along."""
+    order = sorted(range(value.ndim), key=lambda axis: -value.stride(axis))
+    return (value.conj() if value.is_conj() else value).permute(order).contiguous(), order
 
 
 def _bytes_of(value: Tensor) -> memoryview:
@@ -127,7 +134,10 @@ class _Reader:
         ((kind, content),) = described.items()
         match kind:
             case "tensor":
-                return self._tensor(DTYPES[content[0]], content[1])
+                name, shape, order, conjugate = content
+                inverse = sorted(range(len(shape)), key=order.__getitem__)
+                value = self._tensor(DTYPES[name], shape).permute(inverse)
+                return value.conj() if conjugate is True else value
             case "bytes":
                 self._claim(int(content))
                 return self.read(int(content))
