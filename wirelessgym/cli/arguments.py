@@ -51,7 +51,7 @@ def allow_modules_here() -> None:
     from wirelessgym import register_envs
 
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())  # at the end: a folder's own random.py doesn't stand in for Python's
     register_envs()
 
 
@@ -61,3 +61,13 @@ def new_folder(task: str, scenarios: list[str | Path]) -> Path:
 
     names = "+".join(Path(str(scenario)).stem for scenario in scenarios)
     return Path("runs") / f"{task}-{names}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def write_reports(records: list[Any], folder: Path, title: str | None) -> None:
+    """Write report.html, report.md and results.csv, and say where."""
+    from wirelessgym.report import write_csv, write_html, write_markdown
+
+    write_markdown(records, folder / "report.md", title)
+    write_csv(records, folder / "results.csv")
+    page = write_html(records, folder / "report.html", title)
+    typer.echo(f"Report: {page}")

@@ -15,16 +15,19 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from wirelessgym.agent_spec import AgentSpec, unique
+from wirelessgym.evaluate.estimate import fitting_workers, needs, refuse_too_large, warning
 from wirelessgym.evaluate.kept import Outcomes
 from wirelessgym.evaluate.players import Players
 from wirelessgym.evaluate.printed import printed
 from wirelessgym.evaluate.runner import Work, cut, run_blocks
 from wirelessgym.evaluate.seeds import SecretSeed
+from wirelessgym.evaluate.shards import Shard
 from wirelessgym.evaluate.summary import Plan, Point, summarise
 from wirelessgym.evaluate.sweep import SweepError, parse_sweep
 from wirelessgym.isolation.process import TIMEOUT_S
 from wirelessgym.learned import FIRST_TRAINING_SEED
-from wirelessgym.parallel import Executor, make_executor
+from wirelessgym.parallel import Automatic, Executor, make_executor
+from wirelessgym.parallel.processes import Processes
 from wirelessgym.record import Record, Sweep, read_records, write_record
 from wirelessgym.registry import agents_for, make_task, own_ids, task_class
 from wirelessgym.scenario import Scenario
@@ -91,6 +94,7 @@ def compare(
     executor: str | Executor | None = None,
     isolated: bool = False,
     agent_timeout_s: float = TIMEOUT_S,
+    shard: str | None = None,
     deadline_s: float | None = None,
     fallback: str | None = None,
     out: Path | str | None = None,
@@ -120,6 +124,9 @@ def compare(
         isolated: whether agents that aren't the project's own, which play in processes of their own in any case, get an empty
             folder to work in, none of this process's environment variables, and no state even as genies.
         agent_timeout_s: seconds for one answer of such a process; then it is ended and its agent has failed.
+        shard: ``"i/n"`` plays every n-th block only, and leaves it in ``out``, which n calls with the same arguments share. The
+            table holds the points whose blocks are all there; so the last of the calls gives the whole table, as does one
+            without ``shard``.
         deadline_s: seconds for one decision. Agents then act on one episode at a time, and a late answer is replaced by
             the fallback's; results depend on the machine's speed.
         fallback: id of the agent that stands in (``hold`` for channel prediction, ``mrt`` for precoding, ``mf`` for
@@ -136,22 +143,26 @@ def compare(
         UnknownIdError: for an unknown task, scenario or agent.
         ScenarioError: for an override or swept field that doesn't exist or is out of range.
         SweepError: for a sweep that can't be read.
-        ValueError: for too few episodes, a seed that training has, no agents, an agent that doesn't do the task, or an unknown
-            reference.
+        ValueError: for too few episodes, a seed that training has, no agents, an agent that doesn't do the task, an unknown
+            reference, or a comparison that needs more memory than is free.
         RecordSchemaError: if ``out`` holds records of another schema version.
         WorkerError: if a worker of the executor ends while it works.
         KeyboardInterrupt: after Ctrl-C, once what is finished is saved.
     """
     cls = task_class(task) if isinstance(task, str) else task
-    _check_numbers(episodes, seed, processes, deadline_s)
+    _check_numbers(episodes, seed, agent_timeout_s, deadline_s)
     points = _points(cls, scenario, sweep, overrides)
     worker = make_executor(executor, processes)
     folder = Path(out) if out is not None else None
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None and folder is None:
+        raise ValueError("shard: the parts of a comparison meet in a folder; name it with out")
     if folder is not None and any((folder / "records").glob("*.json")):
         read_records(folder)
     with Players(agent_timeout_s, isolated) as players:
         plan = _plan(points[0].task, players, agents, reference, seed, episodes, deadline_s, fallback)
-        done = _done(plan, points, players, worker, folder, progress)
+        _check_size(plan, [point.task for point in points], worker)
+        done = _done(plan, points, players, worker, folder, part, progress)
     table = _table(done)
     _save(table, folder)
     if show:
@@ -159,26 +170,47 @@ def compare(
     return table
 
 
+def _check_size(plan: Plan, tasks: Sequence[Task], executor: Executor) -> None:
+    """Refuse what can't fit, and say what takes long, before anything is sampled or listed."""
+    strangers = sum(not agent.own for agent in plan.agents)
+    size = needs(tasks, plan.episodes, len(plan.agents), strangers)
+    if isinstance(executor, Automatic):
+        executor.workers = fitting_workers(size, executor.workers)
+    refuse_too_large(size, executor.workers if isinstance(executor, Processes) else 1)
+    if said := warning(size, getattr(executor, "workers", 1)):
+        print(said, file=sys.stderr)
+
+
 def _done(
-    plan: Plan, points: Sequence[Point], players: Players, executor: Executor, folder: Path | None, progress: bool
+    plan: Plan,
+    points: Sequence[Point],
+    players: Players,
+    executor: Executor,
+    folder: Path | None,
+    shard: Shard | None,
+    progress: bool,
 ) -> dict[int, list[Record]]:
     """The records of every point; after Ctrl-C, those that are complete are saved."""
     done: dict[int, list[Record]] = {}
     try:
-        _run(plan, points, players, executor, folder, progress, done)
+        missing = _run(plan, points, players, executor, folder, shard, progress, done)
     except KeyboardInterrupt:
         _save(_table(done), folder)
         kept = "; finished blocks are kept, the same call with this out goes on from here" if folder else ""
         print(f"interrupted: {len(done)} of {len(points)} points are complete{kept}", file=sys.stderr)
         raise
+    if missing:
+        print(f"shard {shard}: done, kept in {folder}; {missing} blocks of other shards aren't there yet", file=sys.stderr)
     return done
 
 
-def _check_numbers(episodes: int, seed: int | SecretSeed, processes: int | None, deadline_s: float | None) -> None:
+def _check_numbers(episodes: int, seed: int | SecretSeed, agent_timeout_s: float, deadline_s: float | None) -> None:
     if episodes < 2:
         raise ValueError(f"episodes: expected at least 2, since intervals are over episodes, got {episodes}")
     if not isinstance(seed, SecretSeed) and not 0 <= seed < FIRST_TRAINING_SEED:
         raise ValueError(f"seed: expected 0 to 2^61 - 1, since learned agents train on the episodes of larger seeds, got {seed}")
+    if not agent_timeout_s > 0:
+        raise ValueError(f"agent_timeout_s: expected a positive number of seconds, got {agent_timeout_s}")
     if deadline_s is not None and not 0 < deadline_s < math.inf:
         raise ValueError(f"deadline_s: expected a positive, finite number of seconds, got {deadline_s}")
 
@@ -242,27 +274,37 @@ def _run(
     players: Players,
     executor: Executor,
     folder: Path | None,
+    shard: Shard | None,
     progress: bool,
     done: dict[int, list[Record]],
-) -> None:
-    """Play all points, and put the records of each complete one into ``done``."""
+) -> int:
+    """Play all points and put the records of each complete one into ``done``; return how many blocks are missing elsewhere."""
     tasks = tuple(point.task for point in points)
     seed = plan.seed.value if isinstance(plan.seed, SecretSeed) else plan.seed
     kept = folder / "blocks" if folder is not None else None
     work = Work(tasks, seed, plan.agents, players, plan.deadline_s, plan.fallback, kept)
     blocks = [block for index, task in enumerate(tasks) for block in cut(index, task, plan.episodes)]
+    ours = [number for number in range(len(blocks)) if shard is None or shard.has(number)]
     left = Counter(block.point for block in blocks)
     waiting: dict[int, dict[int, Outcomes]] = {index: {} for index in left}
+
+    def finish(number: int, outcomes: Outcomes) -> None:
+        index = blocks[number].point
+        waiting[index][number] = outcomes
+        left[index] -= 1
+        if not left[index]:
+            ordered = [found for _, found in sorted(waiting.pop(index).items())]
+            done[index] = summarise(plan, points[index], ordered)
+
     with _progress(progress) as bar:
-        shown = bar.add_task(tasks[0].id, total=len(blocks))
-        for number, outcomes in run_blocks(blocks, work, executor):
-            index = blocks[number].point
-            waiting[index][number] = outcomes
-            left[index] -= 1
+        shown = bar.add_task(tasks[0].id, total=len(ours))
+        for position, outcomes in run_blocks([blocks[number] for number in ours], work, executor):
+            finish(ours[position], outcomes)
             bar.advance(shown)
-            if not left[index]:
-                ordered = [found for _, found in sorted(waiting.pop(index).items())]
-                done[index] = summarise(plan, points[index], ordered)
+    for number in sorted(set(range(len(blocks))) - set(ours)):
+        if len(kept_outcomes := work.stored(blocks[number])) == len(work.rows):
+            finish(number, kept_outcomes)
+    return left.total()
 
 
 def _progress(wanted: bool) -> Progress:

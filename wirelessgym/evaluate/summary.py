@@ -20,6 +20,9 @@ from wirelessgym.registry import ids, load_scenario
 from wirelessgym.statistics import Array, Estimate, Series, estimate, holm, paired_p_value
 from wirelessgym.task import Task
 
+BEYOND = "beyond the bound"
+ROUNDING = 1e-3  # relative to the bound: it is computed in float32, or by iterations that stop
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -73,7 +76,8 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
     for agent in plan.agents:
         outcome, found = outcomes[agent.name], estimates.get(agent.name, {})
         shared = _shared(plan, point, outcome.seconds, ceiling)
-        shared["notes"] = (*shared["notes"], *_notes(agent, found, played.get(agent.name, {})))
+        gap = _gap(headlines.get(agent.name), ceiling, task.headline)
+        shared["notes"] = (*shared["notes"], *_notes(agent, found, played.get(agent.name, {})), *_beyond(agent, gap, ceiling))
         if plan.deadline_s is not None:
             shared |= {"deadline_s": plan.deadline_s, "fallbacks": outcome.late}
             shared["fallback"] = plan.fallback.spec if plan.fallback else None
@@ -83,7 +87,7 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
                 agent=agent.name,
                 role="floor" if agent.name == plan.floor else "genie" if agent.genie else "agent",
                 metrics=_values(task.metrics, found),
-                gap_to_bound=_gap(headlines.get(agent.name), ceiling, task.headline),
+                gap_to_bound=gap,
                 paired=paired.get(agent.name),
                 latency_s=_latency(outcome.latency_s),
                 parameters=agent.parameters,
@@ -193,6 +197,13 @@ def _gap(found: Estimate | None, ceiling: Estimate | None, headline: Metric) -> 
         return None
     difference = ceiling.minus(found) if headline.higher_is_better else found.minus(ceiling)
     return Gap(mean=difference.value, ci95=difference.ci95)
+
+
+def _beyond(agent: AgentSpec, gap: Gap | None, ceiling: Estimate | None) -> list[str]:
+    """A note on a result that is beyond the bound by more than chance and rounding explain."""
+    if gap is None or ceiling is None or agent.genie or gap.ci95[1] >= -ROUNDING * abs(ceiling.value):
+        return []
+    return [f"{agent.name} is {BEYOND} by {-gap.mean:.3g}: either the bound is none, or it knows what it shouldn't"]
 
 
 def _latency(seconds: Array) -> Latency | None:

@@ -105,8 +105,9 @@ def dense(value: Tensor) -> Tensor:
 
 
 def _in_memory_order(value: Tensor) -> tuple[Tensor, list[int]]:
-    """A tensor with its axes from the slowest to the fastest, and their order: layout decides how torch rounds, so it goes along."""
-    order = sorted(range(value.ndim), key=lambda axis: -value.stride(axis))
+    """A tensor with its axes from slowest to fastest, and their order: layout decides how torch rounds, so it goes along."""
+    strides = value.stride()
+    order = sorted(range(value.ndim), key=lambda axis: -strides[axis])
     return (value.conj() if value.is_conj() else value).permute(order).contiguous(), order
 
 

@@ -77,20 +77,21 @@ class Automatic(Here):
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self._workers = workers
+        from wirelessgym.parallel.processes import cores
+
+        self.workers = workers or cores()
 
     def run(self, function: Callable[[T, S], R], items: Iterable[T], shared: S) -> Iterator[tuple[int, R]]:
         """See `Executor.run`."""
-        from wirelessgym.parallel.processes import Processes, cores
+        from wirelessgym.parallel.processes import Processes
 
         rest = list(items)
-        several = cores() if self._workers is None else self._workers
         for index, item in enumerate(rest):
             begin = time.perf_counter()
             yield index, function(item, shared)
             left = len(rest) - index - 1
-            if several > 1 and left > 1 and (time.perf_counter() - begin) * left > PROCESSES_PAY_AFTER_S:
-                with Processes(self._workers) as executor:
+            if self.workers > 1 and left > 1 and (time.perf_counter() - begin) * left > PROCESSES_PAY_AFTER_S:
+                with Processes(self.workers) as executor:
                     for later, result in executor.run(function, rest[index + 1 :], shared):
                         yield index + 1 + later, result
                 return

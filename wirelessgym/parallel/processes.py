@@ -39,8 +39,8 @@ class Processes:
     """
 
     def __init__(self, workers: int | None = None, *, ahead: int | None = None, fresh: bool = False) -> None:
-        self._workers = workers or cores()
-        self._ahead = ahead or 2 * self._workers
+        self.workers = workers or cores()
+        self._ahead = ahead or 2 * self.workers
         self._fresh = fresh
         self._pool: Any = None
         self._entered = 0
@@ -77,7 +77,7 @@ class Processes:
 
     def _started(self) -> Any:
         if self._pool is None:
-            self._pool = _pool(self._workers)
+            self._pool = _pool(self.workers)
         return self._pool
 
     def _end(self) -> None:
