@@ -5,7 +5,6 @@ CPU time of this process is counted, best of a few runs, because wall time on a 
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from wirelessgym.channel.synthesis import synthesise
 from wirelessgym.fields import take
 from wirelessgym.models import NEEDED
 from wirelessgym.parallel import one_thread
+from wirelessgym.parallel.processes import Processes
 from wirelessgym.registry import agent_module, load_scenario, make_task
 from wirelessgym.scenario import Scenario
 
@@ -79,9 +79,9 @@ def bench_channel(fast: bool = False) -> list[Row]:
             *([_memory(batch)] if Path("/proc/self/clear_refs").exists() else []),
             _lazy_step(scenario),
         ]
-        _print("Channel: Sionna's path against ours (UMa NLOS, 4 users, 128 antennas, 20 slots, 48 subcarriers)", rows)
+        print_rows("Channel: Sionna's path against ours (UMa NLOS, 4 users, 128 antennas, 20 slots, 48 subcarriers)", rows)
         growth = _growth(scenario)
-        _print("How our cost grows (reference: the setting above, 8 episodes)", growth)
+        print_rows("How our cost grows (reference: the setting above, 8 episodes)", growth)
     return rows + growth
 
 
@@ -90,7 +90,7 @@ def bench_env(fast: bool = False) -> list[Row]:
     with one_thread():
         rows = [_view_overhead(name, steps=20 if fast else 100) for name in ("precoding", "detection")]
         rows.append(_reset_cost())
-        _print("Gymnasium: VectorEnv over the bare task (64 environments)", rows)
+        print_rows("Gymnasium: VectorEnv over the bare task (64 environments)", rows)
     return rows
 
 
@@ -117,7 +117,7 @@ def bench_instruction(fast: bool = False) -> list[Row]:
             for task, tokens in (("precoding", 8), ("precoding", 4), ("detection", 8), ("detection", 4))
         ]
         weights = name if installed else "random weights (smollm2-135m is not installed)"
-        _print(
+        print_rows(
             f"Instruction: in front of each sequence against read once, forward and backward ({weights}, {layers} layers)", rows
         )
     return rows
@@ -157,8 +157,8 @@ def _synthesis(scenario: Scenario, batch: int, repeats: int, target: float) -> R
     return Row(f"rays to H, {batch} episodes", f"{theirs:.3f} s", f"{ours:.4f} s", theirs / ours, target)
 
 
-def _peak_above_output_gb(ours: bool, batch: int, queue: Any) -> None:
-    """Run in a fresh process: peak memory during synthesis above what was there before, less the output."""
+def _peak_above_output_gb(ours: bool, batch: int) -> float:
+    """To be called in a fresh process: peak memory during synthesis above what was there before, less the output."""
     from wirelessgym.channel.sionna_reference import SionnaReference
 
     torch.set_num_threads(1)
@@ -170,7 +170,7 @@ def _peak_above_output_gb(ours: bool, batch: int, queue: Any) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before_gb = _memory_gb("VmRSS")
     h = synthesise(rays, grid, torch.zeros(batch, dtype=torch.int64), 20) if ours else reference.sionna_response(20, 48)
-    queue.put(_memory_gb("VmHWM") - before_gb - h.numel() * h.element_size() / 1e9)
+    return max(_memory_gb("VmHWM") - before_gb - h.numel() * h.element_size() / 1e9, 0.0)
 
 
 def _memory_gb(entry: str) -> float:
@@ -180,17 +180,8 @@ def _memory_gb(entry: str) -> float:
 
 
 def _memory(batch: int) -> Row:
-    context = multiprocessing.get_context("spawn")
-
-    def peak_gb(ours: bool) -> float:
-        queue = context.Queue()
-        process = context.Process(target=_peak_above_output_gb, args=(ours, batch, queue))
-        process.start()
-        value = float(queue.get(timeout=600))
-        process.join()
-        return max(value, 0.0)
-
-    theirs, ours = peak_gb(False), peak_gb(True)
+    peaks = Processes(1, fresh=True).run(_peak_above_output_gb, (False, True), batch)
+    theirs, ours = (peak for _, peak in peaks)
     what = f"memory above the output [GB], {batch} episodes"
     return Row(what, f"{theirs:.2f} GB", f"{ours:.3f} GB", ours, 0.1, at_most=True)
 
@@ -271,7 +262,8 @@ def _reset_cost() -> Row:
     return Row("one reset alone / drawn ahead in 32", f"{alone * 1e3:.2f} ms", f"{together * 1e3:.2f} ms", alone / together)
 
 
-def _print(title: str, rows: list[Row]) -> None:
+def print_rows(title: str, rows: list[Row]) -> None:
+    """Print measured ratios as a table."""
     table = Table(title=title, title_justify="left")
     for heading in ("measured", "reference", "ours", "ratio", "target"):
         table.add_column(heading, justify="left" if heading == "measured" else "right")

@@ -176,7 +176,7 @@ def doctor() -> None:
 @reports_errors
 def bench(
     what: Annotated[
-        Literal["channel", "env", "instruction", "decision"] | None,
+        Literal["channel", "env", "executors", "instruction", "decision"] | None,
         typer.Argument(help="What to time; default: channel and env."),
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Smaller sizes and fewer repeats.")] = False,
@@ -185,7 +185,8 @@ def bench(
     """Time the channel layer against Sionna's own path, and the environments against the tasks they wrap.
 
     With [bold]instruction[/], a language model's shared instruction against the same words in front of every sequence; with
-    [bold]decision[/], latency and memory of the universal agent beside classical ones.
+    [bold]decision[/], latency and memory of the universal agent beside classical ones; with [bold]executors[/], comparisons in
+    one process, in local processes and on Ray.
     """
     if out is not None and what != "decision":
         raise ValueError(f"--out belongs to 'bench decision', got {what or 'no argument'}")
@@ -199,6 +200,10 @@ def bench(
         from wirelessgym.cost import bench_decision
 
         bench_decision(fast, out)
+    if what == "executors":
+        from wirelessgym.bench_executors import bench_executors
+
+        bench_executors(fast=fast)
     if what in (None, "channel"):
         bench_channel(fast=fast)
     if what in (None, "env"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 from contextlib import ExitStack
@@ -65,7 +66,8 @@ class Processes:
                     yield index, future.result()
             except BrokenExecutor as error:
                 self._end()
-                raise WorkerError(f"a worker process ended while it worked, for want of memory perhaps: {error}") from error
+                said = str(error).splitlines()[0]
+                raise WorkerError(f"a worker process ended while it worked, for want of memory perhaps: {said}") from error
 
     def _one_by_one(self, function: Callable[[T, S], R], items: Iterable[T], stored: Path) -> Iterator[tuple[int, R]]:
         for index, item in enumerate(items):
@@ -97,7 +99,16 @@ class Processes:
 
 
 def _pool(workers: int) -> Any:
-    return ProcessPoolExecutor(workers, initializer=begin_worker, initargs=(os.getpid(),), env=QUIET)
+    """Workers that never hear Ctrl-C, not even while they start: the mask under which they are started is theirs for good."""
+    pool = ProcessPoolExecutor(workers, initializer=begin_worker, initargs=(os.getpid(),), env=QUIET)
+    masks = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
+    try:
+        pool.submit(os.getpid)  # which starts them
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pool
 
 
 def _work(function: Callable[[T, Any], R], item: T, stored: str) -> R:

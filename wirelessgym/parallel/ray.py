@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Self, TypeVar
+
+import cloudpickle
 
 from wirelessgym.parallel import WorkerError, windowed
 
@@ -42,12 +45,14 @@ class Ray:
         ray = self._ray
         with self:
             work = ray.remote(num_cpus=1)(_work)
-            token, stored = uuid.uuid4().hex, [ray.put(shared)]  # within a list, Ray leaves it to the worker to take it
+            path = [os.path.abspath(folder) for folder in sys.path]
+            # Within a list, Ray leaves it to the worker to take it; as bytes, once the worker can import what they name.
+            token, stored = uuid.uuid4().hex, [ray.put((path, cloudpickle.dumps(shared)))]
             cores = int(ray.cluster_resources().get("CPU", 1))
             under_way = windowed(
                 items,
                 2 * cores,
-                lambda item: work.remote(function, item, token, stored),
+                lambda item: work.remote(cloudpickle.dumps((function, item)), token, stored),
                 lambda handles: ray.wait(handles, num_returns=1)[0],
             )
             for index, handle in under_way:
@@ -56,7 +61,7 @@ class Ray:
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause from error
                 except ray.exceptions.RayError as error:
-                    raise WorkerError(f"a worker of Ray ended while it worked: {error}") from error
+                    raise WorkerError(f"a worker of Ray ended while it worked: {str(error).splitlines()[0]}") from error
                 yield index, result
 
     def __enter__(self) -> Self:
@@ -76,8 +81,10 @@ class Ray:
             self._ours = False
 
 
-def _work(function: Callable[[T, Any], R], item: T, token: str, stored: list[Any]) -> R:
-    return function(item, _shared(_Once(token, stored)))
+def _work(packed: bytes, token: str, stored: list[Any]) -> Any:
+    shared = _shared(_Once(token, stored))
+    function, item = cloudpickle.loads(packed)
+    return function(item, shared)
 
 
 class _Once:
@@ -97,4 +104,6 @@ class _Once:
 def _shared(once: _Once) -> Any:
     import ray
 
-    return ray.get(once.stored[0])
+    path, packed = ray.get(once.stored[0])
+    sys.path.extend(folder for folder in path if folder not in sys.path)
+    return cloudpickle.loads(packed)

@@ -24,7 +24,7 @@ from wirelessgym.train.agents import configured_agent
 from wirelessgym.train.card import training_card
 from wirelessgym.train.config import Configuration, read_configuration, spelled
 from wirelessgym.train.device import accelerator, moved, threads
-from wirelessgym.train.draw import Batch, Drawer, DrawerAhead, DrawerHere
+from wirelessgym.train.draw import Batch, Drawer
 from wirelessgym.train.folder import BEST, LAST, begin, check_folder, load_state, save_checkpoint, save_state
 from wirelessgym.train.log import Log
 from wirelessgym.train.schedule import learning_rate, step_seed, training_jobs, uses, validation_jobs
@@ -89,7 +89,7 @@ def train(
         stack.enter_context(threads(configuration.threads))
         stack.enter_context(torch.random.fork_rng())
         device = stack.enter_context(accelerator(configuration.precision))
-        drawer = stack.enter_context((DrawerAhead if configuration.draw_ahead else DrawerHere)(list(tasks.values())))
+        drawer = stack.enter_context(Drawer(list(tasks.values()), configuration.draw_ahead))
         run = _Run(configuration, tasks, agent, folder, device, drawer)
         run.play(stack.enter_context(Show(progress, agent.name, run.done.step, configuration.steps)))
     return agent
