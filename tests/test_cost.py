@@ -19,7 +19,7 @@ def two_agents(monkeypatch, tmp_path):
     network.weights(make_task("precoding", cost.SCENARIO))
     network.save(tmp_path / "trained", {"training": {"wall_time_s": 90.0}})
     monkeypatch.setattr(cost, "AGENTS", {"precoding": ("rzf", f'set_transformer:checkpoint="{tmp_path / "trained"}"')})
-    older = load_scenario(cost.SCENARIO).with_overrides({"spec_version": "16.1"}).model_dump(exclude_none=True)
+    older = load_scenario(cost.SCENARIO).with_overrides({"channel.spec_version": "16.1"}).model_dump(exclude_none=True)
     (tmp_path / "older.toml").write_text(to_toml(older))
     monkeypatch.setattr(cost, "SCENARIO", str(tmp_path / "older.toml"))
 

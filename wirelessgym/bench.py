@@ -210,8 +210,8 @@ def _growth(scenario: Scenario) -> list[Row]:
         setting = scenario.with_overrides({"panel": {"rows": panel[0], "columns": panel[1]}, "num_users": users})
         channel = Channel(setting, users, subcarriers)
         episodes = torch.arange(8)
-        rays = channel.draw(torch.zeros_like(episodes), episodes)
-        return seconds(lambda: channel.response(rays, torch.zeros_like(episodes), slots), 5)
+        drop = channel.sample(torch.zeros_like(episodes), episodes)
+        return seconds(lambda: channel.response(drop, torch.zeros_like(episodes), slots), 5)
 
     base = cost()
     variants = {

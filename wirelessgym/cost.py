@@ -88,8 +88,7 @@ def bench_decision(fast: bool = False, out: Path | None = None) -> list[Cost]:
             Console(stderr=True).print(f"left out: {found}", soft_wrap=True)
     _print(costs)
     if out is not None:
-        tables = load_scenario(SCENARIO).spec_version
-        origin = provenance(tables, round(time.monotonic() - begin, 1)).model_dump(mode="json")
+        origin = provenance([load_scenario(SCENARIO).channel], round(time.monotonic() - begin, 1)).model_dump(mode="json")
         content = {"scenario": SCENARIO, "calls": calls, "costs": [asdict(cost) for cost in costs], "provenance": origin}
         out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return costs

@@ -12,13 +12,15 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from wirelessgym.scenario import ChannelSettings
 
 SCHEMA: Literal[1] = 1
 PACKAGES = ("wirelessgym", "torch", "sionna", "gymnasium", "numpy", "scipy", "transformers", "peft")
@@ -115,7 +117,7 @@ class Provenance(_Part):
         git: commit of the source tree, None for an installed package.
         dirty: whether that tree had changes.
         versions: of Python and the packages that matter.
-        spec_version: version of 3GPP TR 38.901's parameter tables.
+        spec_version: version of 3GPP TR 38.901's parameter tables; None where the channel uses none.
         hardware: processor model and number of cores, and the operating system's kind.
         wall_time_s: seconds this agent's episodes took, summed over processes.
     """
@@ -123,7 +125,7 @@ class Provenance(_Part):
     git: str | None
     dirty: bool | None
     versions: dict[str, str]
-    spec_version: str
+    spec_version: str | None
     hardware: dict[str, str | int]
     wall_time_s: float
 
@@ -158,6 +160,7 @@ class Record(_Part):
         task_options: every option of the task.
         agent_options: options of the agent.
         sweep: the point of the sweep, None without one.
+        channel: where the channel's statistics come from, in words; empty in records from before it was kept.
         command: command line that makes this record again.
         provenance: code, versions, machine.
     """
@@ -187,6 +190,7 @@ class Record(_Part):
     task_options: dict[str, Any]
     agent_options: dict[str, Any]
     sweep: Sweep | None
+    channel: str = ""
     command: str
     provenance: Provenance
 
@@ -261,14 +265,15 @@ def read_records(folder: Path) -> list[Record]:
     return [read_record(path) for path in paths]
 
 
-def provenance(spec_version: str, wall_time_s: float) -> Provenance:
-    """Describe the code and the machine of this process."""
+def provenance(channels: Sequence[ChannelSettings], wall_time_s: float) -> Provenance:
+    """Describe the code, the machine of this process and the channels that a result was measured on."""
     commit, dirty = _source_state()
+    tables = sorted({channel.table_version for channel in channels if channel.table_version})
     return Provenance(
         git=commit,
         dirty=dirty,
         versions=versions(),
-        spec_version=spec_version,
+        spec_version="+".join(tables) or None,
         hardware=_hardware(),
         wall_time_s=wall_time_s,
     )

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from wirelessgym.plugins import public_class
+
 if TYPE_CHECKING:
     from wirelessgym.agent import Agent
     from wirelessgym.scenario import Scenario
@@ -84,18 +86,7 @@ def _missing(kind: Kind, name: str) -> UnknownIdError:
 
 def _class(kind: Kind, name: str, base: type) -> Any:
     if name in _files(kind):
-        module = importlib.import_module(f"wirelessgym.{kind}.{name}")
-        found = [
-            value
-            for value in vars(module).values()
-            if inspect.isclass(value)
-            and issubclass(value, base)
-            and value.__module__ == module.__name__
-            and not value.__name__.startswith("_")
-        ]
-        if len(found) != 1:
-            raise ImportError(f"{module.__name__} should define one public {base.__name__}, found {len(found)}")
-        return found[0]
+        return public_class(importlib.import_module(f"wirelessgym.{kind}.{name}"), base)
     if name in (plugins := _plugins(kind)):
         loaded = plugins[name].load()
         if not (inspect.isclass(loaded) and issubclass(loaded, base)):
@@ -159,9 +150,9 @@ def make_task(task: str | type[Task], scenario: str | Path | Scenario | None = N
 
 
 def _refuse_unknown(cls: type[Task], own: set[str], overrides: Mapping[str, Any]) -> None:
-    from wirelessgym.scenario import Scenario, ScenarioError
+    from wirelessgym.scenario import TOP_LEVEL_KEYS, Scenario, ScenarioError
 
-    known = set(Scenario.model_fields) | own
+    known = set(Scenario.model_fields) | set(TOP_LEVEL_KEYS) | own
     for key in overrides:
         if key.partition(".")[0] not in known:
             close = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.7)

@@ -16,7 +16,7 @@ def ratio(metrics):
 def test_the_past_has_the_stated_snr():
     task = make_task("channel_prediction", snr_db=5, horizon=1, **SMALL)
     state, obs = task.reset(range(20))
-    clean = task.channel.response(state.rays, torch.full((20,), -15), 16)[:, 0]
+    clean = task.channel.response(state.drop, torch.full((20,), -15), 16)[:, 0, :, 0]
     noise = (obs["csi"] - clean).abs().square().mean((1, 2, 3))
     torch.testing.assert_close(noise / obs["noise_power"], torch.ones(20), atol=0.1, rtol=0)
     whole = torch.cat([clean, state.future], 1).abs().square().mean((1, 2, 3))
@@ -31,7 +31,7 @@ def test_the_window_moves_on_and_its_noise_stays_with_its_slots():
     torch.testing.assert_close(step.obs["csi"][:, :12], obs["csi"][:, 4:])
     noise = (step.obs["csi"][:, 12:] - truth).abs().square().mean()
     assert float(noise) == pytest.approx(0.1, rel=0.1)
-    direct = task.channel.response(after.rays, torch.full((3,), 5), 4)[:, 0]
+    direct = task.channel.response(after.drop, torch.full((3,), 5), 4)[:, 0, :, 0]
     torch.testing.assert_close(after.future, direct)
 
 

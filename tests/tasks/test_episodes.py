@@ -11,18 +11,19 @@ import torch
 from wirelessgym import make_task
 from wirelessgym.channel.randomness import generators
 from wirelessgym.fields import put
+from wirelessgym.scenario import ScenarioError
 
 SETTINGS = [
     ("precoding", "uma-nlos-16", {"csi_snr_db": (0, 20), "snr_db": (0, 20)}),
     ("precoding", "umi-nlos-32", {"num_users": (2, 5), "csi_delay_slots": 3, "csi_snr_db": 10}),
-    ("precoding", "uma-hard-16", {"panel.element": "38.901", "panel.polarisation": "dual", "sight": "mixed"}),
+    ("precoding", "uma-hard-16", {"panel.element": "38.901", "panel.polarisation": "dual", "channel.sight": "mixed"}),
     ("precoding", "uma-nlos-16", {"model": "rma", "num_users": 3, "path_loss": True, "normalisation": "none"}),
     ("detection", "uma-nlos-16", {"model": "inh", "sight": "mixed", "num_users": 5, "snr_db": (0, 20)}),
     ("detection", "cdl-c-32", {"num_users": 3, "num_slots": 5, "csi_snr_db": 20}),
     ("detection", "rayleigh-32", {"num_users": (1, 3), "modulation": "64qam"}),
     ("channel_prediction", "uma-nlos-16", {"num_subcarriers": 12}),
     ("channel_prediction", "uma-nlos-16", {"model": "tdl-d", "num_subcarriers": 7}),
-    ("channel_prediction", "uma-nlos-16", {"model": "umi", "sight": "mixed", "panel.rows": 3, "num_subcarriers": 5}),
+    ("channel_prediction", "umi-nlos-32", {"channel.sight": "mixed", "panel.rows": 3, "num_subcarriers": 5}),
     ("channel_prediction", "cdl-c-32", {"model": "cdl-a", "panel.rows": 3, "num_subcarriers": 5}),
     ("channel_prediction", "rayleigh-32", {"num_subcarriers": 3, "num_past": 5, "num_future": 3}),
 ]
@@ -119,7 +120,44 @@ def test_rows_drawn_with_and_without_a_direct_ray_fit_together():
     for number in range(8):
         alone, _ = task.reset([number], 3)
         joined = put(state, torch.tensor([0]), alone)
-        assert torch.equal(joined.rays.gain[0], state.rays.gain[number])
+        assert torch.equal(joined.drop.rays.gain[0], state.drop.rays.gain[number])
+        assert torch.equal(joined.drop.user_position_m[0], state.drop.user_position_m[number])
+
+
+@pytest.mark.parametrize("name", ["precoding", "detection", "channel_prediction"])
+def test_tasks_for_users_with_one_antenna_refuse_more(name):
+    message = rf"{name}: expected users with one antenna, got user_panel with 4 \(1 x 2 x 2 polarisations\)"
+    with pytest.raises(ScenarioError, match=message):
+        make_task(name, **{"user_panel.columns": 2, "user_panel.polarisation": "dual"})
+
+
+def measurement_errors(name, **options):
+    """What is added to the truth at each of four steps: (steps, entries)."""
+    task = make_task(name, "rayleigh-32", snr_db=3, horizon=4, **options)
+    state, obs = task.reset(range(40), 5)
+    errors = []
+    for step in range(4):
+        if name == "channel_prediction":
+            new = step * task.num_future + torch.arange(1 - task.num_future, 1)
+            truth = task.channel.response(state.drop, new[0].expand(40), task.num_future)[:, 0, :, 0]
+            errors.append((obs["csi"][:, -task.num_future :] - truth).flatten())
+        elif name == "precoding":
+            errors.append((obs["csi"] - state.h).flatten())
+        else:
+            errors.append(torch.cat([(obs["csi"] - state.h).flatten(), (obs["received"] - task._noiseless(state)).flatten()]))
+        state, obs = task.advance(state)
+    return torch.stack(errors)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("precoding", {"csi_snr_db": 3}), ("detection", {"csi_snr_db": 3}), ("channel_prediction", {"num_subcarriers": 4})],
+)
+def test_every_step_measures_with_noise_of_its_own(name, options):
+    errors = measurement_errors(name, **options)
+    errors = errors / errors.norm(dim=-1, keepdim=True)
+    correlation = (errors @ errors.mH).abs() - torch.eye(4)
+    assert correlation.max() < 5 / errors.shape[-1] ** 0.5
 
 
 @pytest.mark.parametrize("bad", [[], [-1], [0, -2], 5, [1.5], [2**63]])

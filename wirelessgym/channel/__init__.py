@@ -1,8 +1,7 @@
-"""The channel layer: a scenario's rays, drawn per episode by Sionna, and their channel at any slot."""
+"""The channel layer: episodes' drops, sampled by the scenario's kind of channel, and their channel at any slot."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -10,105 +9,82 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wirelessgym.channel.randomness import generators, uniform
+from wirelessgym.channel.drop import Drop
+from wirelessgym.channel.kind import ChannelKind
 from wirelessgym.channel.rays import Rays
 from wirelessgym.channel.synthesis import Grid, synthesise
 from wirelessgym.scenario import Scenario
 
-__all__ = ["Channel", "Grid", "Rays"]
+__all__ = ["Channel", "ChannelKind", "Drop", "Grid", "Rays"]
 
 _REFERENCE_SLOTS = 32
 
 
 class Channel:
-    """Draws the rays of episodes and turns them into ``H``.
+    """Samples the drops of episodes and turns their rays into ``h``.
 
     Args:
         scenario: the radio setting.
         num_users: size of the user axis.
         num_subcarriers: subcarriers to synthesise; 1 is the one at the carrier.
+
+    Raises:
+        TypeError: for a scenario whose channel can't be sampled.
     """
 
     def __init__(self, scenario: Scenario, num_users: int, num_subcarriers: int) -> None:
-        self.scenario = scenario
+        if not isinstance(scenario.channel, ChannelKind):
+            raise TypeError(f"channel: expected a ChannelKind, got {type(scenario.channel).__name__}")
+        self.scenario, self.kind = scenario, scenario.channel
         self.num_users = num_users
-        panel = scenario.panel
-        planar = scenario.model[:3] not in ("tdl", "ray")
         self.grid = Grid(
-            columns=panel.columns if planar else 1,
-            rows=panel.rows if planar else 1,
+            columns=scenario.panel.columns if self.kind.planar else 1,
+            rows=scenario.panel.rows if self.kind.planar else 1,
             num_subcarriers=num_subcarriers,
             subcarrier_spacing_hz=scenario.subcarrier_spacing_hz,
             slot_s=scenario.slot_duration_s,
         )
 
     @cached_property
-    def _model(self) -> Any:
-        """Sionna's model; built on first use because importing Sionna takes seconds."""
+    def _prepared(self) -> Any:
+        """What the kind builds once; on first use, because that may import Sionna, which takes seconds."""
         with torch.random.fork_rng(devices=[]):  # the first import of Sionna reseeds torch's global generator
-            from wirelessgym.channel import sionna_models, tapped
+            return self.kind.prepare(self.scenario)
 
-        if self.scenario.model.startswith("cdl"):
-            return sionna_models.cdl_model(self.scenario)
-        if self.scenario.model.startswith("tdl"):
-            return tapped.tdl_model(self.scenario)
-        return sionna_models.system_level_model(self.scenario)
-
-    def draw(self, seed: Tensor, episode: Tensor) -> Rays:
-        """Draw the rays of episodes, each from its own generator.
+    def sample(self, seed: Tensor, episode: Tensor) -> Drop:
+        """Sample the drops of episodes, each from generators of its own.
 
         Args:
             seed: shape (batch,), int64.
             episode: shape (batch,), int64.
         """
-        rows = generators(seed, episode, "channel")
-        if self.scenario.model == "rayleigh":
-            from wirelessgym.channel.tapped import draw_rayleigh
+        return self.kind.sample(self.scenario, self._prepared, self.num_users, seed, episode)
 
-            return draw_rayleigh(self.scenario, self.num_users, rows)
-        if self.scenario.model.startswith("tdl"):
-            from wirelessgym.channel.tapped import draw_tdl
+    def response(self, drop: Drop, start_slot: Tensor, num_slots: int = 1) -> Tensor:
+        """Return ``h`` of shape (batch, users, num_slots, rx, tx, subcarriers), complex64; see `synthesise`."""
+        return synthesise(drop.rays, self.grid, start_slot.double() * self.grid.slot_s, num_slots)
 
-            return draw_tdl(self._model, self.scenario, self.num_users, rows)
-        model = self._model
-        from wirelessgym.channel.clusters import to_rays
-        from wirelessgym.channel.sionna_models import POLARISATION_SLANTS, draw_cdl, draw_system_level
-
-        if self.scenario.model.startswith("cdl"):
-            # A delay line fixes its angles, so users would lie on one another: each gets a bearing of its own in the sector
-            # (TR 38.901, section 7.7.5.1 translates angles in the same way).
-            bearing = uniform((self.num_users,), generators(seed, episode, "bearing"), -math.pi / 3, math.pi / 3)
-            clusters = draw_cdl(model, self.num_users, rows, bearing)
-        else:
-            clusters = draw_system_level(model, self.scenario, self.num_users, rows)
-        panel = self.scenario.panel
-        return to_rays(clusters, panel, POLARISATION_SLANTS[panel.polarisation], self.scenario.carrier_frequency_hz)
-
-    def response(self, rays: Rays, start_slot: Tensor, num_slots: int = 1) -> Tensor:
-        """Return ``h`` of shape (batch, users, num_slots, antennas, subcarriers), complex64; see `synthesise`."""
-        return synthesise(rays, self.grid, start_slot.double() * self.grid.slot_s, num_slots)
-
-    def mean_power(self, rays: Rays, first_slot: int, num_slots: int) -> Tensor:
-        """Mean power per antenna and subcarrier of each user over some slots, shape (batch, users), float32.
+    def mean_power(self, drop: Drop, first_slot: int, num_slots: int) -> Tensor:
+        """Mean power per pair of antennas and subcarrier of each user over some slots, shape (batch, users), float32.
 
         Long spans are sampled at up to 32 slots, evenly spaced.
         """
         stride = -(-num_slots // _REFERENCE_SLOTS)
         grid = replace(self.grid, slot_s=self.grid.slot_s * stride)
-        start_s = torch.full((len(rays.gain),), first_slot * self.grid.slot_s, dtype=torch.float64)
-        h = synthesise(rays, grid, start_s, -(-num_slots // stride))
-        return h.abs().square().mean(-1).mean(-1).mean(-1)  # axis by axis: the order of sums is fixed
+        start_s = torch.full((len(drop.rays.gain),), first_slot * self.grid.slot_s, dtype=torch.float64)
+        h = synthesise(drop.rays, grid, start_s, -(-num_slots // stride))
+        return h.abs().square().mean(-1).mean(-1).mean(-1).mean(-1)  # axis by axis: the order of sums is fixed
 
-    def normalised(self, rays: Rays, power: Tensor, present: Tensor) -> tuple[Rays, Tensor]:
-        """Scale rays as the scenario's normalisation says.
+    def normalised(self, drop: Drop, power: Tensor, present: Tensor) -> tuple[Drop, Tensor]:
+        """Scale a drop as the scenario's normalisation says.
 
         Args:
-            rays: as drawn.
-            power: their `mean_power` over the slots of the episode.
+            drop: as sampled.
+            power: its `mean_power` over the slots of the episode.
             present: which users take part, shape (batch, users), bool.
 
         Returns:
-            The scaled rays, without those of absent users, and their mean power, shape (batch, users), float32.
+            The scaled drop, in which absent users have no channel, and its mean power, shape (batch, users), float32.
         """
         if self.scenario.normalisation == "none":
             factor = torch.ones_like(power)
@@ -117,4 +93,4 @@ class Channel:
         else:
             factor = ((power * present).sum(-1, keepdim=True) / present.sum(-1, keepdim=True)).rsqrt().expand_as(power)
         factor = factor * present
-        return rays.scaled(factor), power * factor.square()
+        return drop.scaled(factor), power * factor.square()

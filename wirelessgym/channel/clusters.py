@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wirelessgym.channel.geometry import direction, panel_field
+from wirelessgym.channel.geometry import POLARISATION_SLANTS, UserField, direction, panel_field, user_field
 from wirelessgym.channel.rays import SUB_CLUSTER_DELAYS, Rays
 from wirelessgym.scenario import Panel
 
@@ -24,13 +24,15 @@ class LineOfSight:
     Attributes:
         present: shape (batch, users), bool.
         k_factor: linear, shape (batch, users).
-        angles: zenith and azimuth of departure, zenith and azimuth of arrival, radian, four tensors (batch, users).
+        departure: zenith and azimuth at the base station, radian, each (batch, users).
+        arrival: zenith and azimuth at the user, likewise.
         distance_m: length of the path, float64, shape (batch, users); 0 leaves the phase at 0.
     """
 
     present: Tensor
     k_factor: Tensor
-    angles: tuple[Tensor, Tensor, Tensor, Tensor]
+    departure: tuple[Tensor, Tensor]
+    arrival: tuple[Tensor, Tensor]
     distance_m: Tensor
 
 
@@ -44,8 +46,9 @@ class Clusters:
         power: power of each cluster, shape (batch, users, clusters).
         delay_s: delay of each cluster, same shape.
         cross_polarisation: power ratio kappa, shape (batch, users, clusters, rays).
-        phases: initial phases of the zenith-zenith and zenith-azimuth components, radian, shape (..., rays, 2).
-        orientation: bearing, downtilt and slant of the panel, radian, shape (batch, users, 3).
+        phases: initial phases of the zenith-zenith, zenith-azimuth, azimuth-zenith and azimuth-azimuth components (the first is
+            the field at the user, the second at the base station), radian, shape (..., rays, 4).
+        orientation: bearing, downtilt and slant of the base station's panel, radian, shape (batch, users, 3).
         velocity_mps: user velocity, shape (batch, users, 3).
         amplitude: path loss and shadowing as an amplitude, shape (batch, users).
         strongest: indices of the two clusters that are split in sub-clusters, shape (batch, users, 2), or None.
@@ -67,35 +70,67 @@ class Clusters:
     line_of_sight: LineOfSight | None
 
 
-def to_rays(clusters: Clusters, panel: Panel, slants: tuple[float, ...], carrier_frequency_hz: float) -> Rays:
-    """Return the rays of a panel whose ports have the given polarisation slants (radian)."""
+def to_rays(clusters: Clusters, panel: Panel, user_panel: Panel, carrier_frequency_hz: float) -> Rays:
+    """Return the rays between the base station's panel and upright user panels."""
     wavelength_m = SPEED_OF_LIGHT_MPS / carrier_frequency_hz
     los = clusters.line_of_sight
     amplitude = clusters.amplitude
     if los is not None:
         amplitude = amplitude * torch.where(los.present, torch.rsqrt(los.k_factor + 1), 1.0)
-    num_rays = clusters.phases.shape[-2]
-    orientation = clusters.orientation[:, :, None, None]
+    orientation, slants = clusters.orientation[:, :, None, None], POLARISATION_SLANTS[panel.polarisation]
     zenith_field, azimuth_field, local = panel_field(*clusters.departure, orientation, panel.element, slants)
-    phases = clusters.phases[..., None, :]
-    leak = clusters.cross_polarisation.rsqrt()[..., None]
-    ray_amplitude = ((clusters.power / num_rays).sqrt() * amplitude[..., None])[..., None, None]
-    first, second = zenith_field * ray_amplitude, azimuth_field * leak * ray_amplitude
-    gain = torch.complex(
-        first * phases[..., 0].cos() + second * phases[..., 1].cos(),
-        first * phases[..., 0].sin() + second * phases[..., 1].sin(),
-    ).movedim(-1, 2)  # (batch, users, ports, clusters, rays)
+    ray_amplitude = ((clusters.power / clusters.phases.shape[-2]).sqrt() * amplitude[..., None])[..., None, None]
+    user = user_field(*clusters.arrival, user_panel)
+    gain = _scattered_gains(clusters, zenith_field, azimuth_field, ray_amplitude, user)
     doppler_hz = _doppler_hz(clusters.arrival, clusters.velocity_mps, wavelength_m)
     horizontal, vertical = panel.spacing_wavelengths * local[..., 1], -panel.spacing_wavelengths * local[..., 2]
     delay_s = clusters.delay_s
     if clusters.strongest is not None and clusters.cluster_delay_spread_s is not None:
         order = _strongest_first(clusters.strongest, delay_s.shape[-1])
-        gain = gain.gather(-2, order[:, :, None, :, None].expand_as(gain))
+        gain = gain.gather(-2, order[:, :, None, None, :, None].expand_as(gain))
         rows = order[..., None].expand_as(horizontal)
         horizontal, vertical, doppler_hz = (x.gather(-2, rows) for x in (horizontal, vertical, doppler_hz))
         delay_s = _split_delays(delay_s.gather(-1, order), clusters.cluster_delay_spread_s)
     rays = Rays(gain, horizontal, vertical, doppler_hz, delay_s)
-    return rays if los is None else _with_direct_ray(rays, clusters, los, panel, slants, wavelength_m)
+    return rays if los is None else _with_direct_ray(rays, clusters, los, panel, user_panel, wavelength_m)
+
+
+def _scattered_gains(
+    clusters: Clusters, zenith_field: Tensor, azimuth_field: Tensor, amplitude: Tensor, user: UserField | None
+) -> Tensor:
+    """Return gains from the base station's ports to the user's antennas, shape (batch, users, rx, ports, clusters, rays).
+
+    Scattering turns some of either polarisation into the other; eq. (7.5-22).
+    """
+    phases, leak = clusters.phases[..., None, :], clusters.cross_polarisation.rsqrt()[..., None]
+    first, second = zenith_field * amplitude, azimuth_field * leak * amplitude
+    real = first * phases[..., 0].cos() + second * phases[..., 1].cos()
+    imag = first * phases[..., 0].sin() + second * phases[..., 1].sin()
+    if user is not None:
+        first, second = first * leak, azimuth_field * amplitude
+        azimuth_real = first * phases[..., 2].cos() + second * phases[..., 3].cos()
+        azimuth_imag = first * phases[..., 2].sin() + second * phases[..., 3].sin()
+        real, imag = (
+            user.zenith[..., None] * zenith[..., None, :] + user.azimuth[..., None] * azimuth[..., None, :]
+            for zenith, azimuth in ((real, azimuth_real), (imag, azimuth_imag))
+        )
+    return _at_user_antennas(real, imag, user).movedim((-2, -1), (2, 3))
+
+
+def _at_user_antennas(real: Tensor, imag: Tensor, user: UserField | None) -> Tensor:
+    """Turn gains of user ports (..., rx ports, ports) to those of antennas (..., rx, ports), a column and row apart.
+
+    Without a `UserField` there is one antenna, and gains have no axis for it. Real products, because complex ones round
+    differently at a tensor's end.
+    """
+    if user is None:
+        return torch.complex(real, imag)[..., None, :]
+    phase = (2 * torch.pi * (user.cycles - user.cycles.round()))[..., None, :, None]  # (..., 1, elements, 1)
+    real, imag = real[..., :, None, :], imag[..., :, None, :]
+    return torch.complex(
+        real * phase.cos() - imag * phase.sin(),
+        real * phase.sin() + imag * phase.cos(),
+    ).flatten(-3, -2)
 
 
 def _doppler_hz(arrival: tuple[Tensor, Tensor], velocity_mps: Tensor, wavelength_m: float) -> Tensor:
@@ -117,16 +152,26 @@ def _split_delays(delay_s: Tensor, spread_s: Tensor) -> Tensor:
 
 
 def _with_direct_ray(
-    rays: Rays, clusters: Clusters, los: LineOfSight, panel: Panel, slants: tuple[float, ...], wavelength_m: float
+    rays: Rays, clusters: Clusters, los: LineOfSight, panel: Panel, user_panel: Panel, wavelength_m: float
 ) -> Rays:
     """Add one more cluster that holds the direct ray (eq. 7.5-29) and nothing else."""
-    zenith_out, azimuth_out, zenith_in, azimuth_in = (angle[..., None, None] for angle in los.angles)
-    field, _, local = panel_field(zenith_out, azimuth_out, clusters.orientation[:, :, None, None], panel.element, slants)
+    (zenith_out, azimuth_out), (zenith_in, azimuth_in) = (
+        (zenith[..., None, None], azimuth[..., None, None]) for zenith, azimuth in (los.departure, los.arrival)
+    )
+    slants = POLARISATION_SLANTS[panel.polarisation]
+    field, across, local = panel_field(zenith_out, azimuth_out, clusters.orientation[:, :, None, None], panel.element, slants)
     level = torch.where(los.present, (los.k_factor / (los.k_factor + 1)).sqrt(), 0.0) * clusters.amplitude
     # The phase of a path of 10^4 wavelengths needs float64: in float32 it is off by some 10^-3 radian.
     cycles = -los.distance_m / wavelength_m
     phase = (2 * torch.pi * (cycles - cycles.round())).float()
-    gain = (level * phase.cos() + 1j * (level * phase.sin()))[..., None] * field[..., 0, 0, :]
+    field, across = field[:, :, 0, 0], across[:, :, 0, 0]  # (batch, users, ports)
+    user = user_field(*los.arrival, user_panel)
+    if user is None:
+        gain = ((level * phase.cos() + 1j * (level * phase.sin()))[..., None] * field)[:, :, None]
+    else:
+        field = user.zenith[..., None] * field[:, :, None] - user.azimuth[..., None] * across[:, :, None]
+        level, phase = level[..., None, None], phase[..., None, None]
+        gain = _at_user_antennas(level * phase.cos() * field, level * phase.sin() * field, user)
     num_rays = rays.gain.shape[-1]
 
     def padded(x: Tensor) -> Tensor:

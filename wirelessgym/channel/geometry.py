@@ -1,15 +1,20 @@
-"""Antenna geometry: local directions and polarised element fields of the base station's panel.
+"""Antenna geometry: local directions and polarised element fields of the base station's panel and of users' panels.
 
-Source: 3GPP TR 38.901 V19.2, sections 7.1 (coordinates), 7.3 (antennas) and 7.5 (coefficients). Users have one upright vertically
-polarised omnidirectional antenna, whose field is 1 in the zenith component and 0 in the azimuth component at any bearing.
+Source: 3GPP TR 38.901 V19.2, sections 7.1 (coordinates), 7.3 (antennas) and 7.5 (coefficients). Users' panels stand upright and
+look along the x axis.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from wirelessgym.scenario import Panel
+
+POLARISATION_SLANTS = {"single": (0.0,), "dual": (-math.pi / 4, math.pi / 4)}
 
 
 def direction(zenith: Tensor, azimuth: Tensor) -> Tensor:
@@ -81,3 +86,34 @@ def panel_field(
     zenith_field = amplitude * (cosine * slant.cos() - sine * slant.sin())
     azimuth_field = amplitude * (sine * slant.cos() + cosine * slant.sin())
     return zenith_field, azimuth_field, local
+
+
+@dataclass(frozen=True)
+class UserField:
+    """How a user's panel sees arriving rays.
+
+    Attributes:
+        zenith: zenith field component of each port, shape (..., ports).
+        azimuth: azimuth field component, likewise.
+        cycles: phase of each element, in cycles, shape (..., columns * rows). Antennas count ports first, then elements.
+    """
+
+    zenith: Tensor
+    azimuth: Tensor
+    cycles: Tensor
+
+
+def user_field(zenith: Tensor, azimuth: Tensor, panel: Panel) -> UserField | None:
+    """Return how a user's panel sees rays that arrive from angles in radian, any shape.
+
+    None stands for one vertical omnidirectional antenna, whose field is 1 in the zenith component and 0 in the azimuth component
+    whatever the angles.
+    """
+    if panel.num_antennas == 1 and panel.element == "omni":
+        return None
+    upright = torch.zeros(3, dtype=zenith.dtype, device=zenith.device)
+    slants = POLARISATION_SLANTS[panel.polarisation]
+    zenith_field, azimuth_field, local = panel_field(zenith, azimuth, upright, panel.element, slants)
+    column, row = (torch.arange(n, dtype=zenith.dtype, device=zenith.device) - (n - 1) / 2 for n in (panel.columns, panel.rows))
+    across, down = panel.spacing_wavelengths * local[..., 1, None, None], -panel.spacing_wavelengths * local[..., 2, None, None]
+    return UserField(zenith_field, azimuth_field, (across * column[:, None] + down * row).flatten(-2))

@@ -1,11 +1,12 @@
 """Rays: everything that an episode's channel is made of, so that any slot can be synthesised at any time.
 
-The channel of one user at time t, port p, element n and frequency f is
+The channel of one user at time t, receive antenna m, port p, element n and frequency f is
 
-    h(t, p, n, f) = sum_g e^{-j 2 pi f tau_g} sum_{r in g} gain_{p r} e^{j 2 pi nu_r t} a_n(r),
+    h(t, m, p, n, f) = sum_g e^{-j 2 pi f tau_g} sum_{r in g} gain_{m p r} e^{j 2 pi nu_r t} a_n(r),
 
-with groups g (clusters, or the sub-clusters of the two strongest), rays r, Doppler shift nu and the panel's steering vector a
-(3GPP TR 38.901 V19.2, eq. (7.5-22), (7.5-28), (7.5-29)). It is exact: no interpolation in time, space or frequency.
+with groups g (clusters, or the sub-clusters of the two strongest), rays r, Doppler shift nu and the base station panel's steering
+vector a; the user panel's is in the gain (3GPP TR 38.901 V19.2, eq. (7.5-22), (7.5-28), (7.5-29)). It is exact: no interpolation
+in time, space or frequency.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Rays(Rows):
     """Rays of a batch of episodes.
 
     Attributes:
-        gain: complex amplitude, shape (batch, users, ports, clusters, rays), complex64, square root of power gain. Ports are
-            polarisations, or all antennas where they fade independently.
+        gain: complex amplitude, shape (batch, users, rx, ports, clusters, rays), complex64, square root of power gain. rx counts
+            the user's antennas; ports are the base station's polarisations, or all its antennas where they fade independently.
         horizontal: phase advance from column to column, cycles, shape (batch, users, clusters, rays), float32.
         vertical: phase advance from row to row, cycles, same shape, float32.
         doppler_hz: Doppler shift, same shape, float64: phases stay exact over hours.
@@ -49,7 +50,7 @@ class Rays(Rows):
 
     def scaled(self, factor: Tensor) -> Rays:
         """Return rays whose channel is ``factor`` (batch, users) times as large."""
-        return replace(self, gain=self.gain * factor[:, :, None, None, None])
+        return replace(self, gain=self.gain * factor[:, :, None, None, None, None])
 
     def ray_delay_s(self) -> Tensor:
         """Delay of every ray, shape (batch, users, clusters, rays), float64."""
@@ -60,6 +61,18 @@ class Rays(Rows):
             return whole
         sub_cluster = sub_cluster_masks(num_rays).argmax(0).to(delay.device)
         return torch.cat([delay[..., : 3 * split].unflatten(-1, (split, 3))[..., sub_cluster], whole], -2)
+
+
+def independent_rays(gain: Tensor, doppler_hz: Tensor, delay_s: Tensor) -> Rays:
+    """Return rays of antennas that fade independently, so that no direction matters.
+
+    Args:
+        gain: shape (batch, users, rx, tx, taps, rays), complex64.
+        doppler_hz: shape (batch, users, taps, rays), float64.
+        delay_s: shape (batch, users, taps), float32.
+    """
+    still = torch.zeros(doppler_hz.shape)
+    return Rays(gain, still, still, doppler_hz, delay_s)
 
 
 def sub_cluster_masks(num_rays: int) -> Tensor:

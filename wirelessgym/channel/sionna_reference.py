@@ -9,15 +9,10 @@ from sionna.phy.channel import cir_to_ofdm_channel, subcarrier_frequencies
 from torch import Tensor
 
 from wirelessgym.channel.clusters import to_rays
+from wirelessgym.channel.kinds.system_level import SystemLevel, place_users, sionna_model
 from wirelessgym.channel.randomness import generators
 from wirelessgym.channel.rays import Rays
-from wirelessgym.channel.sionna_models import (
-    POLARISATION_SLANTS,
-    episode_randomness,
-    place_users,
-    system_level_clusters,
-    system_level_model,
-)
+from wirelessgym.channel.sionna_hooks import episode_randomness, system_level_clusters, system_level_rays
 from wirelessgym.scenario import Scenario
 
 
@@ -28,26 +23,29 @@ class SionnaReference:
         scenario: a system-level scenario.
         num_users: users per episode.
         batch: episodes.
+
+    Raises:
+        TypeError: for a scenario with another kind of channel.
     """
 
     def __init__(self, scenario: Scenario, num_users: int, batch: int) -> None:
-        self.scenario, self.num_users, self.batch = scenario, num_users, batch
-        self.model = system_level_model(scenario)
+        if not isinstance(scenario.channel, SystemLevel):
+            raise TypeError(f"scenario: expected a system-level channel, got {scenario.channel.kind}")
+        self.scenario, self.channel, self.num_users, self.batch = scenario, scenario.channel, num_users, batch
+        self.model = sionna_model(scenario, self.channel)
 
     def draw_rays(self) -> None:
         """Draw topology, large-scale parameters and rays."""
         rows = generators(torch.zeros(self.batch, dtype=torch.int64), torch.arange(self.batch), "bench")
         with episode_randomness(rows), torch.no_grad():
-            place_users(self.model, self.scenario, self.num_users, rows)
-            self.drawn = self.model._ray_sampler(self.model._lsp)
-            self.phases = self.model._cir_sampler._step_10(self.drawn.aoa.shape)
-        self.drawn.phases = self.phases
+            place_users(self.model, self.scenario, self.channel, self.num_users, rows)
+            self.drawn = system_level_rays(self.model)
 
     def our_rays(self) -> Rays:
         """The same rays in our form."""
-        clusters = system_level_clusters(self.model, self.drawn, self.phases, direct_ray=self.scenario.sight != "nlos")
-        panel = self.scenario.panel
-        return to_rays(clusters, panel, POLARISATION_SLANTS[panel.polarisation], self.scenario.carrier_frequency_hz)
+        clusters, _ = system_level_clusters(self.model, self.drawn, direct_ray=self.channel.sight != "nlos")
+        scenario = self.scenario
+        return to_rays(clusters, scenario.panel, scenario.user_panel, scenario.carrier_frequency_hz)
 
     def sionna_response(self, num_slots: int, num_subcarriers: int) -> Tensor:
         """Sionna's public call with the rays already drawn: impulse response, then OFDM response.

@@ -1,4 +1,4 @@
-"""Synthesis: rays to ``H(slot, antenna, subcarrier)`` by two small matrix products per link.
+"""Synthesis: rays to ``H(slot, rx, tx, subcarrier)`` by two small matrix products per link.
 
 Sionna forms the response of every ray at every antenna and slot and sums them at every frequency. Here the rays of a group are
 summed first (they share a delay), then the groups are summed over frequency; every sampled exponential is on a uniform grid and
@@ -86,12 +86,13 @@ def synthesise(rays: Rays, grid: Grid, start_s: Tensor, num_slots: int) -> Tenso
         num_slots: number of slots.
 
     Returns:
-        Shape (batch, users, num_slots, ports * columns * rows, subcarriers), complex64. No row depends on the others.
+        Shape (batch, users, num_slots, rx, ports * columns * rows, subcarriers), complex64. No row depends on the others.
     """
-    batch, users, ports = rays.gain.shape[:3]
-    samples = num_slots * ports * grid.columns * grid.rows
+    batch, users, rx, ports = rays.gain.shape[:4]
+    samples = num_slots * rx * ports * grid.columns * grid.rows
     h = _empty((batch * users, samples, grid.num_subcarriers), rays.gain.device)
-    links = Rays(*(x.flatten(0, 1) for x in (rays.gain, rays.horizontal, rays.vertical, rays.doppler_hz, rays.delay_s)))
+    gain = rays.gain.flatten(2, 3)  # a user's antennas differ in their gains only, as ports do
+    links = Rays(*(x.flatten(0, 1) for x in (gain, rays.horizontal, rays.vertical, rays.doppler_hz, rays.delay_s)))
     start_s = start_s.double().repeat_interleave(users)
     # Exponentials are cheapest for many links at once, products for as many as stay in the cache.
     for first in range(0, batch * users, _LINKS):
@@ -102,7 +103,7 @@ def synthesise(rays: Rays, grid: Grid, start_s: Tensor, num_slots: int) -> Tenso
             piece = slice(inner, inner + step)
             cut = (..., piece, slice(None), slice(None))
             _products(moving[cut], across[cut], down[cut], tones[cut], out=h[part][piece])
-    return h.view(batch, users, num_slots, -1, grid.num_subcarriers)
+    return h.view(batch, users, num_slots, rx, -1, grid.num_subcarriers)
 
 
 _LINKS = 32

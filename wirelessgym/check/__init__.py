@@ -128,7 +128,7 @@ def check_scenario(scenario: str | Path | Scenario, seed: int = 0) -> list[Findi
 
 
 def _scenario_findings(setting: Scenario, seed: int) -> Iterator[Finding]:
-    yield Finding(True, f"it parses: {setting.model}, {setting.max_users} users on {setting.num_antennas} antennas")
+    yield Finding(True, f"it parses: {setting.channel.label}, {setting.max_users} users on {setting.num_antennas} antennas")
     yield rule(
         bool(setting.description.strip()),
         "it says in one line what it is",

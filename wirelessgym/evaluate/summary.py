@@ -17,6 +17,7 @@ from wirelessgym.evaluate.seeds import SecretSeed
 from wirelessgym.metrics import Metric
 from wirelessgym.record import Gap, Latency, Paired, Record, Sweep, Value, provenance
 from wirelessgym.registry import ids, load_scenario
+from wirelessgym.scenario import in_tables
 from wirelessgym.statistics import Array, Estimate, Series, estimate, holm, paired_p_value
 from wirelessgym.task import Task
 
@@ -242,7 +243,8 @@ def _shared(plan: Plan, point: Point, seconds: float, ceiling: Estimate | None) 
         "task_options": task.options,
         "sweep": point.sweep,
         "command": command(plan, point),
-        "provenance": provenance(scenario.spec_version, seconds),
+        "channel": scenario.channel.provenance,
+        "provenance": provenance([scenario.channel], seconds),
     }
 
 
@@ -262,7 +264,8 @@ def command(plan: Plan, point: Point) -> str:
         usual = load_scenario(scenario.id).model_dump(mode="json")
         changed |= _changes(usual, scenario.model_dump(mode="json"))
     if point.sweep:
-        changed = {key: value for key, value in changed.items() if key != point.sweep.axis}
+        swept = in_tables({point.sweep.axis: point.sweep.value})
+        changed = {key: value for key, value in changed.items() if key not in swept}
     for key, value in changed.items():
         words += ["--set", f"{key}={_toml(value)}"]
     if point.sweep:
@@ -281,8 +284,8 @@ def _changes(usual: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "")
     found: dict[str, Any] = {}
     for key, value in now.items():
         if isinstance(value, Mapping):
-            found |= _changes(usual[key], value, f"{prefix}{key}.")
-        elif value != usual[key]:
+            found |= _changes(usual.get(key) or {}, value, f"{prefix}{key}.")
+        elif key not in usual or value != usual[key]:
             found[prefix + key] = value
     return found
 

@@ -175,7 +175,7 @@ def _render(template: str, records: Sequence[Record], title: str | None, figures
         commands=wording.commands(records),
         commits=[f"{git}{' with changes' if dirty else ''}" for git, dirty in runs if git],
         versions=list(versions),
-        spec_versions=wording.listing(sorted({r.provenance.spec_version for r in records})),
+        channels=wording.channels(records),
         machines=list(dict.fromkeys(wording.machine(r.provenance.hardware) for r in records)),
         wall_time=wording.duration(sum(r.provenance.wall_time_s for r in records)),
         failed=[r for r in records if r.status == "failed"],

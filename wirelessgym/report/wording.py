@@ -10,10 +10,9 @@ from itertools import pairwise
 from wirelessgym.record import Record
 from wirelessgym.registry import UnknownIdError, task_class
 from wirelessgym.report.tables import ABSENT, Section, best_agent, interval, number, p_value, unit_label
+from wirelessgym.scenario import TOP_LEVEL_KEYS, channel_label
 
 SIGNIFICANCE = 0.05
-SYSTEM_LEVEL = {"uma": "UMa", "umi": "UMi", "rma": "RMa", "inh": "InH"}
-MODEL_NAMES = {**SYSTEM_LEVEL, "rayleigh": "Rayleigh"}
 QUANTITIES = (
     ("snr_db", "SNR", "dB"),
     ("tx_power_dbw", "transmit power", "dBW"),
@@ -118,9 +117,8 @@ def setting(section: Section) -> str:
         settings.pop("tx_power_dbw", None)  # the SNR is relative to it
     if section.axis is not None:
         settings.pop(section.axis, None)
-    panel, model = settings.get("panel"), str(settings.get("model", ""))
-    parts = [MODEL_NAMES.get(model, model.upper())]
-    parts.append(str(settings.get("sight", "")).upper() if model in SYSTEM_LEVEL else "")
+    panel = settings.get("panel")
+    parts = ["" if _swept_channel(section) else channel_label(settings)]
     parts.append(counted(settings["num_users"], "user") if "num_users" in settings else "")
     parts.append(
         f"{panel['rows']} × {panel['columns']} antennas" if isinstance(panel, dict) and not _swept_panel(section) else ""
@@ -134,6 +132,16 @@ def setting(section: Section) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def channels(records: Sequence[Record]) -> str:
+    """Where the records' channels come from."""
+    return "; ".join(dict.fromkeys(map(_channel, records)))
+
+
+def _channel(record: Record) -> str:
+    tables = record.provenance.spec_version  # all that older records say
+    return record.channel or (f"3GPP TR 38.901, version {tables}" if tables else channel_label(record.scenario_settings))
+
+
 def counted(amount: object, noun: str) -> str:
     """``1 user``, ``4 users``, ``2 to 6 users``."""
     return f"{span(amount)} {noun}{'s' * (amount != 1)}"
@@ -141,6 +149,11 @@ def counted(amount: object, noun: str) -> str:
 
 def _swept_panel(section: Section) -> bool:
     return (section.axis or "").startswith("panel")
+
+
+def _swept_channel(section: Section) -> bool:
+    axis = (section.axis or "").partition(".")[0]
+    return axis == "channel" or axis in TOP_LEVEL_KEYS
 
 
 def _usual_options(task: str) -> dict[str, object]:

@@ -16,13 +16,13 @@ import torch
 from pydantic import Field as Bounds
 from torch import Tensor
 
-from wirelessgym.channel import Channel, Rays
+from wirelessgym.channel import Channel, Drop
 from wirelessgym.channel.randomness import complex_normal, generators
+from wirelessgym.episodes import require_single_antenna_users, sample_episodes, sample_noise_power
 from wirelessgym.fields import Action, Field, Obs
+from wirelessgym.images import Image, as_image, new_figure
 from wirelessgym.metrics import Metric, decibels, energy, from_decibels, inner
 from wirelessgym.task import State, Task
-from wirelessgym.tasks._drawing import Image, as_image, new_figure
-from wirelessgym.tasks._episodes import draw_episodes, draw_noise_power
 from wirelessgym.tasks._geometry_bound import geometry_bound
 
 _SOURCE = "Liu et al., J. Commun. Inf. Netw. 9(2), 2024"
@@ -34,14 +34,14 @@ class PredictionState(State):
     """State of `ChannelPrediction`.
 
     Attributes:
-        rays: the user's channel.
+        drop: where the user is, and the rays of its channel.
         power: mean channel power per entry over the slots of the first step, shape (batch,).
         noise_power: on every entry of ``past``, shape (batch,).
         past: noisy, shape (batch, past, antennas, subcarriers), complex64.
         future: clean, shape (batch, future, antennas, subcarriers), complex64.
     """
 
-    rays: Rays
+    drop: Drop
     power: Tensor
     noise_power: Tensor
     past: Tensor
@@ -88,6 +88,11 @@ class ChannelPrediction(Task):
         ),
     )
 
+    def __post_init__(self) -> None:
+        """See `Task.__post_init__`; also refuses users with several antennas."""
+        super().__post_init__()
+        require_single_antenna_users(self.id, self.scenario)
+
     @cached_property
     def channel(self) -> Channel:
         """The wideband channel layer of one user."""
@@ -112,17 +117,17 @@ class ChannelPrediction(Task):
         """See `Task.reset`. Slot 0 is the newest of the first observation."""
         window = self.num_past + self.num_future
         slots = self.num_past + self.horizon * self.num_future
-        draw = draw_episodes(self.channel, episodes, seed, slots, first_slot=1 - self.num_past)
-        power = draw.mean_power()
-        noise_power = draw_noise_power(self.scenario, draw, power)
+        sampled = sample_episodes(self.channel, episodes, seed, slots, first_slot=1 - self.num_past)
+        power = sampled.mean_power()
+        noise_power = sample_noise_power(self.scenario, sampled, power)
         if self.released_noise_scaling:
             noise_power = noise_power / (2 * self.num_past)
-        h = self.channel.response(draw.rays, torch.full_like(draw.seed, 1 - self.num_past), window)[:, 0]
+        h = self.channel.response(sampled.drop, torch.full_like(sampled.seed, 1 - self.num_past), window)[:, 0, :, 0]
         state = PredictionState(
-            seed=draw.seed,
-            episode=draw.episode,
-            time_step=torch.zeros_like(draw.seed),
-            rays=draw.rays,
+            seed=sampled.seed,
+            episode=sampled.episode,
+            time_step=torch.zeros_like(sampled.seed),
+            drop=sampled.drop,
             power=power,
             noise_power=noise_power,
             past=h[:, : self.num_past],
@@ -151,7 +156,7 @@ class ChannelPrediction(Task):
         """See `Task.advance`: as many slots as were to be predicted, which join the past with their noise."""
         past = torch.cat([state.past, self._noisy(state, state.future, 1)], 1)[:, -self.num_past :]
         time_step = state.time_step + 1
-        future = self.channel.response(state.rays, time_step * self.num_future + 1, self.num_future)[:, 0]
+        future = self.channel.response(state.drop, time_step * self.num_future + 1, self.num_future)[:, 0, :, 0]
         state = replace(state, time_step=time_step, past=past, future=future)
         return state, self._observe(state)
 
@@ -160,8 +165,8 @@ class ChannelPrediction(Task):
 
         It takes each polarisation, and each antenna that fades independently, by itself.
         """
-        grid, rays = self.channel.grid, state.rays
-        power = rays.gain[:, 0].abs().square()
+        grid, rays = self.channel.grid, state.drop.rays
+        power = rays.gain[:, 0, 0].abs().square()
         ports = power.shape[1]
         if ports > 2:  # antennas that fade independently differ in phase only
             power = power.mean(1, keepdim=True)

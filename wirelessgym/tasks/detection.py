@@ -18,7 +18,16 @@ from torch import Tensor
 
 from wirelessgym.channel import Channel
 from wirelessgym.channel.randomness import complex_normal, generators, integers
+from wirelessgym.episodes import (
+    UsersState,
+    csi_fields,
+    require_single_antenna_users,
+    sample_csi_noise_power,
+    sample_episodes,
+    sample_noise_power,
+)
 from wirelessgym.fields import Action, Field, Obs
+from wirelessgym.images import Image, as_image, new_figure
 from wirelessgym.metrics import Metric, energy, inner
 from wirelessgym.modulation import (
     BITS_PER_SYMBOL,
@@ -29,8 +38,6 @@ from wirelessgym.modulation import (
     posterior_mean_variance,
 )
 from wirelessgym.task import Task
-from wirelessgym.tasks._drawing import Image, as_image, new_figure
-from wirelessgym.tasks._episodes import UsersState, csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
 
 _SOURCE = "Zheng and Dai, arXiv 2412.20772"
 _METRICS = (
@@ -85,6 +92,11 @@ class Detection(Task):
     differentiable: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = _METRICS
 
+    def __post_init__(self) -> None:
+        """See `Task.__post_init__`; also refuses users with several antennas."""
+        super().__post_init__()
+        require_single_antenna_users(self.id, self.scenario)
+
     @cached_property
     def channel(self) -> Channel:
         """The narrowband channel layer."""
@@ -118,18 +130,18 @@ class Detection(Task):
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[DetectionState, Obs]:
         """See `Task.reset`. SNR is that of all users' signals together, per receive antenna."""
-        draw = draw_episodes(self.channel, episodes, seed, self.horizon)
-        batch, users, antennas = len(draw.seed), self.scenario.max_users, self.scenario.num_antennas
+        sampled = sample_episodes(self.channel, episodes, seed, self.horizon)
+        batch, users, antennas = len(sampled.seed), self.scenario.max_users, self.scenario.num_antennas
         h = torch.zeros(batch, antennas, users, dtype=torch.complex64)
         state = self._received(
             DetectionState(
-                seed=draw.seed,
-                episode=draw.episode,
-                time_step=torch.zeros_like(draw.seed),
-                rays=draw.rays,
-                present=draw.present,
-                noise_power=draw_noise_power(self.scenario, draw, draw.user_power.sum(-1)),
-                csi_noise_power=draw_csi_noise_power(self.scenario, draw),
+                seed=sampled.seed,
+                episode=sampled.episode,
+                time_step=torch.zeros_like(sampled.seed),
+                drop=sampled.drop,
+                present=sampled.present,
+                noise_power=sample_noise_power(self.scenario, sampled, sampled.user_power.sum(-1)),
+                csi_noise_power=sample_csi_noise_power(self.scenario, sampled),
                 h=h,
                 csi=h,
                 sent=torch.zeros(batch, self.num_slots, users, dtype=torch.int64),
@@ -179,7 +191,7 @@ class Detection(Task):
     def _received(self, state: DetectionState) -> DetectionState:
         """The state with the channel, symbols and received vectors of its step."""
         users, antennas = self.scenario.max_users, self.scenario.num_antennas
-        h = self.channel.response(state.rays, state.time_step)[:, :, 0, :, 0].mT.contiguous()
+        h = self.channel.response(state.drop, state.time_step)[:, :, 0, 0, :, 0].mT.contiguous()
 
         def rows(purpose: str) -> list[torch.Generator]:
             return generators(state.seed, state.episode, purpose, state.time_step)

@@ -20,11 +20,18 @@ from torch import Tensor
 from wirelessgym.capacity import dpc_sum_capacity, interference_free_rate, structured_precoder
 from wirelessgym.channel import Channel
 from wirelessgym.channel.randomness import complex_normal, generators
+from wirelessgym.episodes import (
+    UsersState,
+    csi_fields,
+    require_single_antenna_users,
+    sample_csi_noise_power,
+    sample_episodes,
+    sample_noise_power,
+)
 from wirelessgym.fields import Action, Field, Obs, take
+from wirelessgym.images import Image, as_image, new_figure
 from wirelessgym.metrics import Metric, energy, from_decibels, user_rates
 from wirelessgym.task import Task
-from wirelessgym.tasks._drawing import Image, as_image, new_figure
-from wirelessgym.tasks._episodes import UsersState, csi_fields, draw_csi_noise_power, draw_episodes, draw_noise_power
 
 _SOURCE = "Shi et al., IEEE Trans. Signal Process. 59(9), 2011"
 
@@ -66,6 +73,11 @@ class Precoding(Task):
         Metric("power_scale", "1", True, "min(1, sqrt(P / sum_k |w_k|^2))", "power budget; below 1 the precoder was scaled down"),
     )
 
+    def __post_init__(self) -> None:
+        """See `Task.__post_init__`; also refuses users with several antennas."""
+        super().__post_init__()
+        require_single_antenna_users(self.id, self.scenario)
+
     @cached_property
     def channel(self) -> Channel:
         """The narrowband channel layer."""
@@ -100,17 +112,17 @@ class Precoding(Task):
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[PrecodingState, Obs]:
         """See `Task.reset`."""
-        draw = draw_episodes(self.channel, episodes, seed, self.horizon)
-        empty = torch.zeros(len(draw.seed), self.scenario.max_users, self.scenario.num_antennas, dtype=torch.complex64)
+        sampled = sample_episodes(self.channel, episodes, seed, self.horizon)
+        empty = torch.zeros(len(sampled.seed), self.scenario.max_users, self.scenario.num_antennas, dtype=torch.complex64)
         state = self._measured(
             PrecodingState(
-                seed=draw.seed,
-                episode=draw.episode,
-                time_step=torch.zeros_like(draw.seed),
-                rays=draw.rays,
-                present=draw.present,
-                noise_power=draw_noise_power(self.scenario, draw, self.tx_power * draw.mean_power()),
-                csi_noise_power=draw_csi_noise_power(self.scenario, draw),
+                seed=sampled.seed,
+                episode=sampled.episode,
+                time_step=torch.zeros_like(sampled.seed),
+                drop=sampled.drop,
+                present=sampled.present,
+                noise_power=sample_noise_power(self.scenario, sampled, self.tx_power * sampled.mean_power()),
+                csi_noise_power=sample_csi_noise_power(self.scenario, sampled),
                 h=empty,
                 csi=empty,
             )
@@ -172,9 +184,9 @@ class Precoding(Task):
     def _measured(self, state: PrecodingState) -> PrecodingState:
         """The state with the channel of its step, and what is known of it."""
         now = state.time_step
-        h = self.channel.response(state.rays, now)[:, :, 0, :, 0]
+        h = self.channel.response(state.drop, now)[:, :, 0, 0, :, 0]
         old = now - self.csi_delay_slots
-        csi = self.channel.response(state.rays, old)[:, :, 0, :, 0] if self.csi_delay_slots else h
+        csi = self.channel.response(state.drop, old)[:, :, 0, 0, :, 0] if self.csi_delay_slots else h
         if self.scenario.csi_snr_db is not None:
             error = complex_normal(h.shape[1:], generators(state.seed, state.episode, "csi", old))
             csi = csi + error * (state.csi_noise_power.sqrt()[:, None] * state.present)[..., None]

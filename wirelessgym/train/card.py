@@ -23,8 +23,7 @@ def training_card(
     A run that began from a checkpoint keeps its tasks, and its training as ``before``.
     """
     counts = dict(zip(tasks, uses(config, done.step), strict=True))
-    tables = "+".join(sorted({task.scenario.spec_version for task in tasks.values()}))
-    origin = provenance(tables, round(done.seconds, 3)).model_dump(mode="json")
+    origin = provenance([task.scenario.channel for task in tasks.values()], round(done.seconds, 3)).model_dump(mode="json")
     origin["versions"] |= versions(("accelerate",))
     if device.type == "cuda":
         origin["hardware"] |= {"gpu": torch.cuda.get_device_name(device)}

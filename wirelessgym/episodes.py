@@ -1,4 +1,4 @@
-"""What every task draws at the start of an episode: its name, its users, its signal-to-noise ratio."""
+"""For task authors: what every task samples at the start of an episode: its name, its users, its signal-to-noise ratio."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wirelessgym.channel import Channel, Rays
+from wirelessgym.channel import Channel, Drop
 from wirelessgym.channel.randomness import generators, integers, uniform
 from wirelessgym.fields import Field
 from wirelessgym.metrics import from_decibels
-from wirelessgym.scenario import FloatSpan, Scenario, span
+from wirelessgym.scenario import FloatSpan, Scenario, ScenarioError, span
 from wirelessgym.task import State
 
 
 @dataclass(frozen=True)
-class Draw:
+class Episodes:
     """A batch of fresh episodes.
 
     Attributes:
         seed: shape (batch,), int64.
         episode: shape (batch,), int64.
         present: which users take part, shape (batch, users), bool.
-        rays: normalised rays.
+        drop: normalised drop.
         user_power: mean power per antenna of each user over the slots of the episode, shape (batch, users).
     """
 
     seed: Tensor
     episode: Tensor
     present: Tensor
-    rays: Rays
+    drop: Drop
     user_power: Tensor
 
     def mean_power(self) -> Tensor:
@@ -46,22 +46,22 @@ class UsersState(State):
     """State of a task with several users.
 
     Attributes:
-        rays: the users' channels.
+        drop: where the users are, and the rays of their channels.
         present: which users take part, shape (batch, users), bool.
         noise_power: at every receiver, shape (batch,), watt.
         csi_noise_power: variance of the error on each entry of the known channel, shape (batch,).
     """
 
-    rays: Rays
+    drop: Drop
     present: Tensor
     noise_power: Tensor
     csi_noise_power: Tensor
 
 
-def draw_episodes(
+def sample_episodes(
     channel: Channel, episodes: Sequence[int], seed: int | Sequence[int], num_slots: int, first_slot: int = 0
-) -> Draw:
-    """Draw episodes and normalise their channels over the slots that they last.
+) -> Episodes:
+    """Sample episodes and normalise their channels over the slots that they last.
 
     Raises:
         ValueError: for no episodes, a number or seed that is no integer in [0, 2^63), or as many seeds as don't match.
@@ -77,9 +77,9 @@ def draw_episodes(
         raise ValueError(f"seed: expected integers in [0, 2^63), got {seed!r}")
     numbers, named = torch.tensor(listed, dtype=torch.int64), torch.tensor(seeds, dtype=torch.int64)
     present = _present(channel.scenario, channel.num_users, named, numbers)
-    rays = channel.draw(named, numbers)
-    rays, user_power = channel.normalised(rays, channel.mean_power(rays, first_slot, num_slots), present)
-    return Draw(named, numbers, present, rays, user_power)
+    drop = channel.sample(named, numbers)
+    drop, user_power = channel.normalised(drop, channel.mean_power(drop, first_slot, num_slots), present)
+    return Episodes(named, numbers, present, drop, user_power)
 
 
 def _is_natural(number: Any) -> bool:
@@ -94,27 +94,27 @@ def _present(scenario: Scenario, num_users: int, seed: Tensor, episode: Tensor) 
     return torch.arange(num_users) < count[:, None]
 
 
-def draw_ratio(value_db: FloatSpan, draw: Draw, purpose: str) -> Tensor:
-    """A power ratio given in dB, or drawn uniformly in dB from a range, as a linear number for each row, shape (batch,)."""
+def sample_ratio(value_db: FloatSpan, episodes: Episodes, purpose: str) -> Tensor:
+    """A power ratio given in dB, or sampled uniformly in dB from a range, as a linear number for each row, shape (batch,)."""
     low, high = span(value_db)
     if low == high:
-        return torch.full((len(draw.seed),), from_decibels(low))
-    drawn_db = uniform((), generators(draw.seed, draw.episode, purpose), low, high)
-    return torch.tensor([from_decibels(x) for x in drawn_db.tolist()])
+        return torch.full((len(episodes.seed),), from_decibels(low))
+    ratio_db = uniform((), generators(episodes.seed, episodes.episode, purpose), low, high)
+    return torch.tensor([from_decibels(x) for x in ratio_db.tolist()])
 
 
-def draw_noise_power(scenario: Scenario, draw: Draw, signal_power: Tensor) -> Tensor:
+def sample_noise_power(scenario: Scenario, episodes: Episodes, signal_power: Tensor) -> Tensor:
     """Noise power for a received signal power (batch,) and the scenario's SNR, or the power that the scenario fixes; watt."""
     if scenario.noise_power_dbw is not None:
         return torch.full_like(signal_power, from_decibels(scenario.noise_power_dbw))
-    return signal_power / draw_ratio(scenario.snr_db, draw, "snr")
+    return signal_power / sample_ratio(scenario.snr_db, episodes, "snr")
 
 
-def draw_csi_noise_power(scenario: Scenario, draw: Draw) -> Tensor:
+def sample_csi_noise_power(scenario: Scenario, episodes: Episodes) -> Tensor:
     """Variance of the error on each channel entry, shape (batch,); 0 for perfect CSI."""
     if scenario.csi_snr_db is None:
-        return torch.zeros(len(draw.seed))
-    return draw.mean_power() / draw_ratio(scenario.csi_snr_db, draw, "csi_snr")
+        return torch.zeros(len(episodes.seed))
+    return episodes.mean_power() / sample_ratio(scenario.csi_snr_db, episodes, "csi_snr")
 
 
 def csi_fields(scenario: Scenario) -> list[Field]:
@@ -125,3 +125,19 @@ def csi_fields(scenario: Scenario) -> list[Field]:
     if isinstance(scenario.num_users, tuple):
         fields.append(Field("mask", (scenario.max_users,), "bool", "1", 0, 1, "which users take part"))
     return fields
+
+
+def require_single_antenna_users(task: str, scenario: Scenario) -> None:
+    """Refuse a scenario in which users have several antennas, for a task that gives them one.
+
+    Args:
+        task: the task's id, for the error.
+        scenario: the radio setting.
+
+    Raises:
+        ScenarioError: naming the task and the panel.
+    """
+    panel = scenario.user_panel
+    if panel.num_antennas > 1:
+        size = f"{panel.rows} x {panel.columns}{' x 2 polarisations' if panel.polarisation == 'dual' else ''}"
+        raise ScenarioError(f"{task}: expected users with one antenna, got user_panel with {panel.num_antennas} ({size})")
