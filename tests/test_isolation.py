@@ -206,3 +206,20 @@ def test_what_is_no_message_is_refused(header):
         here.sendall(len(header).to_bytes(8, "little") + header)
         with pytest.raises(wire.WireError):
             wire.receive(there, limit=1000, timeout_s=5)
+
+
+class TooStrict(NoisyNumber):
+    """Its bound is none: whoever repeats what it sees is beyond it."""
+
+    def bound_metrics(self, state):
+        return self.scored(state, 2 * state.n)
+
+
+def test_a_result_beyond_the_bound_is_marked():
+    table = compare(TooStrict, [echo], episodes=100, **QUIET)
+    records = by_agent(table)
+    assert any(note.startswith("echo is beyond the bound by ") for note in records["echo"].notes)
+    assert "echo is beyond the bound by" in str(table)
+    assert not any("beyond" in note for name in ("random", "bound") for note in records[name].notes)
+    honest = by_agent(compare(NoisyNumber, [echo], episodes=100, **QUIET))
+    assert not any("beyond" in note for note in honest["echo"].notes)
