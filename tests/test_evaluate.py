@@ -151,12 +151,12 @@ def test_a_metric_that_is_not_finite_is_null_with_a_note():
 
 
 def test_a_late_answer_counts_as_the_fallbacks():
-    table = run([slow, echo], episodes=4, deadline_s=0.01, fallback="random", horizon=2)
+    table = run([slow, echo], episodes=4, deadline_s=0.05, fallback="random", horizon=2)
     records = by_agent(table)
     assert records["slow"].fallbacks == 8 and records["slow"].fallback == "random"
     assert records["slow"].metrics == records["random"].metrics
     assert records["echo"].fallbacks < 8 and records["echo"].value.mean < 1
-    assert records["slow"].latency_s.p50 > 0.02 > records["echo"].latency_s.p50
+    assert records["slow"].latency_s.p50 > 0.05 > records["echo"].latency_s.p50
 
 
 def test_a_sweep_visits_its_values_and_says_how_to_make_each_again(tmp_path):
