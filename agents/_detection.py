@@ -17,7 +17,7 @@ from ._linear import served
 
 
 def noise_power_of(obs: Obs, who: str) -> Tensor:
-    """Return the noise that a detector has to reckon with, shape (batch,), W.
+    """Return the noise that a detector has to account for, shape (batch,), W.
 
     An error on the channel turns each user's unit-energy symbols into noise of the error's variance, so that is added
     where the task tells it.

@@ -1,7 +1,7 @@
 """What the learned channel predictors of the literature share: every antenna is a series of its own.
 
 An antenna's slot is a vector of ``2 subcarriers`` reals, (re, im) of one subcarrier after the other. The antennas of an episode
-are so many rows of the batch; what they have in common is not seen. Source: Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2),
+each count as a row of the batch; what they have in common is not seen. Source: Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2),
 2024, and arXiv 2412.20772, which normalise by the mean and deviation of a whole batch; here it is each episode's own root mean
 square, so that no row depends on the others.
 """
@@ -31,7 +31,7 @@ class _PerAntenna(SizedNetwork):
 
 @dataclass(eq=False, kw_only=True)
 class PerAntennaPredictor(LearnedAgent):
-    """Predicts each antenna's channel by itself. The noise power is not used."""
+    """Predicts each antenna's channel separately. The noise power is not used."""
 
     @abstractmethod
     def network(self, past: int, future: int, width: int) -> nn.Module:

@@ -19,6 +19,7 @@ from wirelessgym.capacity import shares, structured_precoder
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import fold_subcarriers, over_subcarriers
 from wirelessgym.task import Task
 
 from ._linear import served, wants_structure
@@ -81,6 +82,7 @@ class CNNPrecoder(LearnedAgent):
         users, antennas = next(field.shape for field in task.observation_fields if field.name == "csi")
         return _Network(users, antennas, self.channels, self.layers)
 
+    @over_subcarriers
     def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 
@@ -108,6 +110,7 @@ class CNNPrecoder(LearnedAgent):
         """Return the squared distance to WMMSE's structure on the same channel, later the negative sum rate."""
         if progress >= self.supervised_share:
             return super().loss(task, state, obs, progress)
+        spec, obs = fold_subcarriers(task.spec, obs)
         with torch.no_grad():
             labels = torch.stack(self._labels.structure(obs), -1) / obs["tx_power"][:, None, None]
-        return (self.structure(task.spec, obs) - labels).square().sum((1, 2)).mean()
+        return (self.structure(spec, obs) - labels).square().sum((1, 2)).mean()

@@ -18,6 +18,7 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.modulation import BITS_PER_SYMBOL, llrs_of_logits
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import fold_subcarriers, over_subcarriers
 from wirelessgym.task import Task
 
 from ._detection import matched, points_of, wants_llrs
@@ -111,6 +112,7 @@ class DetNet(LearnedAgent):
         points = 2 ** BITS_PER_SYMBOL[task.modulation]
         return _Network(users, points, self.layers, self.residual)
 
+    @over_subcarriers
     def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return the mean of each symbol, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
@@ -133,14 +135,16 @@ class DetNet(LearnedAgent):
 
         The square is that of one real dimension of one symbol, averaged over all of users that take part.
         """
-        points = points_of(task.spec, obs["csi"])
+        spec, obs = fold_subcarriers(task.spec, obs)
+        points = points_of(spec, obs["csi"])
         levels = _levels(points)
         real_index, imaginary_index = _level_indices(points, levels)
-        sent = torch.cat([real_index[state.sent], imaginary_index[state.sent]], -1)
+        indices = state.sent.flatten(0, -3)
+        sent = torch.cat([real_index[indices], imaginary_index[indices]], -1)
         wanted = torch.nn.functional.one_hot(sent, len(levels)).to(levels.dtype)
         present = served(obs["csi"].mT).repeat(1, 2)[:, None].expand(sent.shape)
         total = torch.zeros_like(levels[0])
-        for number, probabilities in enumerate(self._probabilities(task.spec, obs), start=1):
+        for number, probabilities in enumerate(self._probabilities(spec, obs), start=1):
             error = (probabilities - wanted).square().sum(-1)
             total = total + math.log(number) * (error * present).sum() / present.sum().clamp_min(1)
         return total

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import answer, noise_power_of, points_of, wants_llrs
 from ._linear import served
@@ -69,6 +70,7 @@ class DNNDetector(LearnedAgent):
         antennas, users = next(field.shape for field in task.observation_fields if field.name == "csi")
         return _Network(antennas, users, self.scale)
 
+    @over_subcarriers
     def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return symbol estimates, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 

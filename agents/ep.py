@@ -15,6 +15,7 @@ from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import bits_of
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import noise_power_of, points_of
 from ._sionna import from_logits, reduced_channel, sionna_phy
@@ -44,6 +45,7 @@ class EP(Agent):
         if not 0 <= self.damping <= 1:
             raise ValueError(f"damping: expected a number in [0, 1], got {self.damping}")
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return symbols, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 

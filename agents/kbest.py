@@ -13,6 +13,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import noise_power_of, points_of, wants_llrs
 from ._sionna import reduced_channel, sionna_phy
@@ -39,6 +40,7 @@ class KBest(Agent):
         if self.paths < 1:
             raise ValueError(f"paths: expected an integer >= 1, got {self.paths}")
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return decisions, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 

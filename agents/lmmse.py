@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import answer, linear_mmse, noise_power_of
 
@@ -24,6 +25,7 @@ class LMMSE(Agent):
 
     tasks = ("detection",)
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return symbol estimates, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 

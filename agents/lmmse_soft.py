@@ -12,6 +12,7 @@ from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import posterior_mean_variance
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import answer, linear_mmse, noise_power_of, points_of
 
@@ -22,6 +23,7 @@ class LMMSESoft(Agent):
 
     tasks = ("detection",)
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return posterior means, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 

@@ -12,6 +12,7 @@ import torch
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import answer, matched, noise_power_of, wants_llrs
 
@@ -22,6 +23,7 @@ class MF(Agent):
 
     tasks = ("detection",)
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return symbol estimates, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 

@@ -12,6 +12,7 @@ import torch
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import noise_power_of, points_of
 from ._sionna import from_logits, reduced_channel, sionna_phy
@@ -32,6 +33,7 @@ class ML(Agent):
     tasks = ("detection",)
     only_when_named = True
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return symbols, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 

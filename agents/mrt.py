@@ -13,6 +13,7 @@ from wirelessgym.agent import Agent
 from wirelessgym.capacity import unit_rows
 from wirelessgym.fields import Obs
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._linear import equal_power
 
@@ -23,6 +24,7 @@ class MRT(Agent):
 
     tasks = ("precoding",)
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``."""
         return equal_power(unit_rows(obs["csi"]), obs["tx_power"])

@@ -19,6 +19,7 @@ from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import posterior_mean_variance
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import answer, matched, noise_power_of, points_of
 from ._linear import served
@@ -48,6 +49,7 @@ class OAMP(Agent):
         if self.iterations < 1:
             raise ValueError(f"iterations: expected an integer >= 1, got {self.iterations}")
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return posterior means, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 

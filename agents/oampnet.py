@@ -17,6 +17,7 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.modulation import posterior_mean_variance
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import answer, matched, noise_power_of, points_of
 from ._linear import served
@@ -55,6 +56,7 @@ class OAMPNet(LearnedAgent):
         names = {"gamma": 1.0, "theta": 1.0} | ({"phi": 1.0, "xi": 0.0} if self.version == 2 else {})
         return nn.ParameterDict({name: torch.full((self.layers,), value) for name, value in names.items()})
 
+    @over_subcarriers
     def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return symbol estimates, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 

@@ -25,7 +25,7 @@ class PAD(Agent):
     """Keep the strongest bins that hold a share of the energy, run Prony's method on each, transform back.
 
     Exact without noise when every bin has at most ``order`` Doppler shifts, and meant for little noise: each bin is
-    fitted by itself, to its own few samples.
+    fitted separately, to its own few samples.
 
     Args:
         order: coefficients per bin, fitted to past - order equations. At half of the past slots, the most that Prony's
@@ -61,7 +61,7 @@ class PAD(Agent):
 
 
 def prony_coefficients(series: Tensor, order: int, ridge: float) -> Tensor:
-    """Fit ``g_t = sum_i a_i g_{t-order+i}`` to every entry by itself, by least squares over all windows.
+    """Fit ``g_t = sum_i a_i g_{t-order+i}`` to every entry separately, by least squares over all windows.
 
     Args:
         series: shape (batch, past, entries), complex64.

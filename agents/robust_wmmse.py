@@ -23,6 +23,7 @@ from wirelessgym.arrays import from_beams, to_beams
 from wirelessgym.fields import Obs
 from wirelessgym.scenario import Panel
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._linear import served
 from .wmmse import WMMSE
@@ -42,6 +43,7 @@ class RobustWMMSE(Agent):
     error_weight: float = 2.0
     tasks = ("precoding",)
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 

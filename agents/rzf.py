@@ -13,6 +13,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Obs
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._linear import (
     equal_power,
@@ -44,6 +45,7 @@ class RZF(Agent):
         if not self.regulariser >= 0:
             raise ValueError(f"regulariser: expected a number >= 0, got {self.regulariser}")
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 

@@ -1,4 +1,4 @@
-"""Wiener prediction over time with Clarke's correlation: every antenna and subcarrier by itself.
+"""Wiener prediction over time with Clarke's correlation: every antenna and subcarrier on its own.
 
 Source: Clarke, Bell Syst. Tech. J. 47(6), 1968 (the correlation); Kay, "Fundamentals of Statistical Signal Processing:
 Estimation Theory", 1993, section 12.7 (the predictor).

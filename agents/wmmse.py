@@ -19,6 +19,7 @@ from wirelessgym.agent import Agent
 from wirelessgym.capacity import shares, structured_precoder
 from wirelessgym.fields import Obs
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._linear import mmse_loading, served, wants_structure
 
@@ -59,6 +60,7 @@ class WMMSE(Agent):
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance: expected a number in [0, 1), got {self.tolerance}")
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Tensor:
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 

@@ -1,4 +1,4 @@
-"""Zero-forcing: invert the channel, so that users don't disturb each other.
+"""Zero-forcing: invert the channel, so that users don't interfere with each other.
 
 Sources: downlink, Yoo, Goldsmith, "On the optimality of multiantenna broadcast scheduling using zero-forcing
 beamforming", IEEE J. Sel. Areas Commun. 24(3), 2006; uplink, Tse, Viswanath, "Fundamentals of Wireless
@@ -14,6 +14,7 @@ import torch
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import answer, noise_power_of, transposed, wants_llrs, zero_forcing
 from ._linear import equal_power, regularised_directions, require_antennas
@@ -25,6 +26,7 @@ class ZF(Agent):
 
     tasks = ("precoding", "detection")
 
+    @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Precode or detect.
 

@@ -1,8 +1,32 @@
 """What is timed against what."""
 
+import importlib
+
+import pytest
 import torch
 
 from wirelessgym import bench
+from wirelessgym.bench.subjects import instruction
+from wirelessgym.registry import UnknownIdError
+
+
+def test_a_subject_is_one_file_with_a_line_on_it_and_a_function():
+    known = bench.available()
+    assert set(known) >= {"channel", "env", "instruction", "decision"} and all(line.endswith(".") for line in known.values())
+
+
+def test_an_unknown_subject_comes_with_a_suggestion():
+    with pytest.raises(UnknownIdError, match=r"no subject of bench is called 'chanel'; did you mean 'channel'\?"):
+        bench.run("chanel")
+
+
+def test_without_arguments_those_by_default_are_timed(monkeypatch):
+    timed = []
+    for name in bench.available():
+        module = importlib.import_module(f"wirelessgym.bench.subjects.{name}")
+        monkeypatch.setattr(module, "bench", lambda fast, name=name: timed.append((name, fast)) or [name])
+    assert bench.run(fast=True) == ["channel", "env"] and timed == [("channel", True), ("env", True)]
+    assert bench.run("decision") == ["decision"]
 
 
 def test_both_ways_of_reading_an_instruction_are_timed_equally_often(monkeypatch):
@@ -22,7 +46,7 @@ def test_both_ways_of_reading_an_instruction_are_timed_equally_often(monkeypatch
         return 1.0
 
     backbone = Backbone()
-    monkeypatch.setattr(bench, "seconds", seconds)
-    row = bench._instruction(backbone, "precoding", tokens=4, batch=64, repeats=3)
+    monkeypatch.setattr(instruction, "seconds", seconds)
+    row = instruction._instruction(backbone, "precoding", tokens=4, batch=64, repeats=3)
     assert timed == [True, False] * 3
     assert row.ratio == 1 and not row.met

@@ -101,6 +101,60 @@ def test_users_without_a_channel_change_no_bound() -> None:
         assert torch.allclose(bound(padded, noise, power), bound(csi, noise, power), atol=1e-3)
 
 
+def parallel(batch: int, subcarriers: int, users: int, antennas: int) -> Tensor:
+    """Channels on subcarriers of unequal strength."""
+    strength = torch.linspace(0.1, 2, subcarriers, dtype=torch.float64)[:, None, None]
+    return strength * rayleigh(batch, subcarriers * users, antennas).unflatten(1, (subcarriers, users))
+
+
+@pytest.mark.parametrize("power", [0.05, 1.0, 100.0])
+def test_one_user_fills_subcarriers_like_water(power: float) -> None:
+    csi, noise = parallel(16, 5, 1, 4), watts(0.3, 16)
+    gains = csi.abs().square().sum((-2, -1)) / 0.3
+    expected = torch.log2(1 + water_filling(gains, watts(power, 16)) * gains).sum(-1) / 5
+    for bound in (dpc_sum_capacity, interference_free_rate):
+        assert torch.allclose(bound(csi, noise, watts(power, 16)), expected, rtol=1e-6)
+
+
+def test_capacity_of_two_subcarriers_is_the_best_split_of_power_between_them() -> None:
+    csi, share = parallel(8, 2, 3, 4), torch.linspace(0, 1, 201, dtype=torch.float64).repeat(8)
+    first, second = csi.repeat_interleave(201, 0).unbind(1)
+    noise = watts(0.1, len(share))
+    split = dpc_sum_capacity(first, noise, 0.3 * share, 60) + dpc_sum_capacity(second, noise, 0.3 * (1 - share), 60)
+    best = split.view(8, 201).amax(-1) / 2
+    assert torch.allclose(dpc_sum_capacity(csi, noise[:8], watts(0.3, 8), iterations=60), best, rtol=1e-4)
+
+
+def test_capacity_of_equal_subcarriers_is_that_of_one_with_its_share_of_the_power() -> None:
+    csi, noise = rayleigh(8, 4, 6), watts(0.1, 8)
+    wide = csi[:, None].expand(-1, 7, -1, -1)
+    for bound in (dpc_sum_capacity, interference_free_rate):
+        assert torch.allclose(bound(wide, noise, watts(7.0, 8)), bound(csi, noise, watts(1.0, 8)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("power", [0.1, 10.0])
+def test_capacity_over_subcarriers_has_converged_after_the_default_iterations(power: float) -> None:
+    csi, noise = parallel(16, 12, 8, 8), watts(0.1, 16)
+    longer = dpc_sum_capacity(csi, noise, watts(power, 16), iterations=300)
+    shorter = dpc_sum_capacity(csi, noise, watts(power, 16))
+    assert bool((shorter <= longer + 1e-9).all())
+    assert (longer - shorter).max() < 0.01
+
+
+def test_power_and_regularisation_are_shared_by_users_and_subcarriers() -> None:
+    csi, noise = parallel(5, 3, 2, 4), watts(0.2, 5)
+    power, regularisation = torch.rand(2, 5, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+    together = structured_precoder(csi, power, regularisation, noise, watts(3.0, 5))
+    assert torch.allclose(together.abs().square().sum((1, 2, 3)), watts(3.0, 5))
+    spent = 3 * power / power.sum((1, 2), keepdim=True)
+    assert torch.allclose(together.abs().square().sum(-1), spent)
+    weight = 3 * regularisation / regularisation.sum((1, 2), keepdim=True)
+    for s in range(3):
+        inner = torch.eye(4, dtype=torch.complex128) + (csi[:, s].mT * weight[:, None, s] / 0.2) @ csi[:, s].conj()
+        directions = unit_rows(torch.linalg.solve(inner, csi[:, s].mT).mT)
+        assert torch.allclose(together[:, s], directions * spent[:, s].sqrt()[..., None])
+
+
 def test_structured_precoder_is_equation_four_written_over_antennas() -> None:
     generator = torch.Generator().manual_seed(3)
     csi = rayleigh(5, 3, 7)

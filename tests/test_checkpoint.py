@@ -7,11 +7,13 @@ from wirelessgym.checkpoint import (
     CheckpointError,
     load_checkpoint,
     read_card,
+    recover_folder,
+    replace_folder,
     save_checkpoint,
     save_weights,
-    sha256,
     tensors_digest,
 )
+from wirelessgym.io import sha256
 
 
 @pytest.fixture
@@ -74,6 +76,54 @@ def test_a_card_of_another_schema_or_of_no_json_is_refused(saved):
     (folder / "card.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"card\.json is not valid JSON"):
         load_checkpoint(module, folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", r"expected a JSON object, got \[\]"),
+        ("null", "expected a JSON object, got null"),
+        ('"card"', 'expected a JSON object, got "card"'),
+        ('{"schema": 1, "options": [1]}', r"expected options as a JSON object, got \[1\]"),
+        ("[" * 100_000, "is not valid JSON"),
+    ],
+)
+def test_a_card_that_is_no_object_is_refused_in_words(saved, text, said):
+    module, folder = saved
+    (folder / "card.json").write_text(text)
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(module, folder)
+
+
+def test_a_card_in_another_encoding_is_refused_in_words(saved):
+    module, folder = saved
+    (folder / "card.json").write_bytes(b'{"schema": 1, "name": "\xff\xfe"}')
+    with pytest.raises(CheckpointError, match=r"card\.json is not valid JSON: .*can't decode"):
+        load_checkpoint(module, folder)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:7], lambda data: b"\xff" * len(data), lambda data: data[:-3]])
+def test_damaged_weights_are_refused_in_words_even_where_the_checksum_fits_them(saved, damage):
+    module, folder = saved
+    path = folder / "weights.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    card = read_card(folder) | {"sha256": sha256(path)}
+    (folder / "card.json").write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors holds no tensors that can be read"):
+        load_checkpoint(module, folder)
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "net"
+    for content in ("one", "two"):
+        with replace_folder(folder) as fresh:
+            (fresh / content).write_text(content)
+    with pytest.raises(ZeroDivisionError), replace_folder(folder) as fresh:
+        (fresh / "three").write_text("half")
+        1 / 0  # noqa: B018
+    assert [path.name for path in folder.iterdir()] == ["two"]
+    recover_folder(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["net"]
 
 
 def test_weights_of_another_module_are_refused(saved):

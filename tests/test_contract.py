@@ -54,7 +54,7 @@ def test_the_language_model_keeps_the_contract_with_its_shipped_weights(task: st
     for package in ("transformers", "peft"):
         pytest.importorskip(package)
     try:
-        agent_module("universal.models").locate("smollm2-135m")
+        agent_module("universal.model_store").locate("smollm2-135m")
     except FileNotFoundError as error:
         pytest.skip(str(error))
     assert problems(check_agent(make_agent("universal"), cheap(task, "uma-nlos-16"))) == []

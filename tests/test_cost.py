@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from wirelessgym import cost, make_task
 from wirelessgym.cli import app
 from wirelessgym.registry import load_scenario
-from wirelessgym.train.toml import to_toml
+from wirelessgym.toml import to_toml
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 # Importing by a computed name hides an import from the contracts; these do it, for ids, plug-ins and optional packages.
 IMPORT_BY_NAME = {
     "wirelessgym/__init__.py",
+    "wirelessgym/bench/__init__.py",
     "wirelessgym/doctor.py",
     "wirelessgym/registry.py",
     "wirelessgym/scenario/kinds.py",

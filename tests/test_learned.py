@@ -14,11 +14,11 @@ from learned_agents import train
 from torch import Tensor
 
 from wirelessgym import make_task
-from wirelessgym.checkpoint import CheckpointError, read_card
+from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, refuse_oversized
 from wirelessgym.evaluate.players import agent_specs
 from wirelessgym.fields import Obs
 from wirelessgym.learned import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, LearnedAgent, seeded
-from wirelessgym.registry import agents_for, ids, make_agent
+from wirelessgym.registry import agents_for, checkpoint_folders, ids, make_agent
 from wirelessgym.task import Task
 
 TASK = make_task("precoding", scenario="rayleigh-32", num_users=4, horizon=1)
@@ -143,6 +143,38 @@ def test_damaged_weights_load_nothing(trained: Learnable, tmp_path: Path) -> Non
     with pytest.raises(CheckpointError, match="corrupt, expected SHA-256"):
         agent.load(folder)
     assert agent.fingerprint == before
+
+
+@pytest.mark.parametrize("value", [1_000_000, 10**18])
+def test_options_for_more_layers_than_a_checkpoint_can_hold_are_refused_before_anything_is_built(
+    value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = make_agent("cnn_precoder")
+    assert isinstance(agent, LearnedAgent)
+    agent.weights(TASK)
+    card_path = agent.save(tmp_path) / "card.json"
+    card = json.loads(card_path.read_text())
+    card["options"]["layers"] = value
+    card_path.write_text(json.dumps(card))
+    monkeypatch.setattr(type(agent), "build", lambda *_: pytest.fail("built"))
+    damaged = make_agent("cnn_precoder", checkpoint=tmp_path)
+    assert isinstance(damaged, LearnedAgent)
+    with pytest.raises(CheckpointError, match=rf"layers = {value}, but its weights are those of \d+ layers at most"):
+        damaged.weights(TASK)
+
+
+@pytest.mark.parametrize("folder", checkpoint_folders().values(), ids=checkpoint_folders())
+def test_shipped_checkpoints_hold_the_layers_that_they_say(folder: Path) -> None:
+    refuse_oversized(folder, load_weights(folder), read_card(folder)["options"])
+
+
+def test_a_card_without_a_number_of_parameters_is_refused_in_words(trained: Learnable, tmp_path: Path) -> None:
+    card_path = trained.save(tmp_path) / "card.json"
+    card = json.loads(card_path.read_text())
+    del card["trainable_parameters"]
+    card_path.write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match="expected trainable_parameters as an integer in the card, got None"):
+        _ = Learnable(checkpoint=tmp_path).num_parameters
 
 
 def test_weights_of_another_agent_are_refused(trained: Learnable, tmp_path: Path) -> None:

@@ -46,8 +46,9 @@ def test_another_schema_is_refused_with_both_versions(tmp_path):
     ("text", "message"),
     [
         ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ("[]", "expected an object with a 'schema' entry"),
-        ('{"schema": 1}', "Field required"),
+        ('{"schema": 1}', r"task: field required; scenario: field required; agent: field required; and \d+ more$"),
         (record().to_json().replace('"seed"', '"sede"'), "sede"),
         (record().to_json().replace('"ok"', '"fine"'), "'ok' or 'failed'"),
     ],
@@ -108,3 +109,15 @@ def test_provenance_names_the_commit_only_where_the_package_itself_is_tracked(tm
 def test_versions_name_what_decides_about_results():
     needed = {"python", "torch", "sionna", "numpy", "scipy", "gymnasium", "wirelessgym"}
     assert needed <= set(module.versions()) <= needed | {"transformers", "peft"}
+
+
+def test_a_record_holds_text_that_utf_8_cannot(tmp_path):
+    written = record(status="failed", metrics={}, traceback="ValueError: \udcff", notes=("\ud800",))
+    assert (written.traceback, written.notes) == ("ValueError: \\udcff", ("\\ud800",))
+    assert read_record(write_record(written, tmp_path)) == written
+
+
+def test_a_record_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "one.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(RecordError, match=r"record one\.json: not valid JSON"):
+        read_record(tmp_path / "one.json")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import html.parser
 import re
 import struct
@@ -8,6 +9,7 @@ import subprocess
 import zlib
 from pathlib import Path
 
+import markdown_it
 import pytest
 from synthetic import SETTINGS, at_point, record, sweep
 
@@ -15,7 +17,7 @@ from wirelessgym.doctor import BROWSERS, find_browser
 from wirelessgym.record import Value
 from wirelessgym.report import markdown_table, write_csv, write_html, write_markdown
 from wirelessgym.report.tables import best_agents, number, point_table, sections
-from wirelessgym.report.wording import commands, result, setting
+from wirelessgym.report.text import commands, result, setting
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use"}
 
@@ -79,6 +81,57 @@ def test_what_an_agent_is_called_and_raises_stands_there_as_text(tmp_path: Path)
     assert page.text.count(evil) >= 4
     assert "ValueError: <b>no</b>" in page.text and not any(tag == "b" and a for tag, a in page.elements)
     assert r"rzf\|zf" in markdown_table(records)
+
+
+@pytest.mark.parametrize(
+    "evil", ["a|b", "*a*", "_a_", "<b>a</b>", "[a](https://b.c)", "`a`", "a\n\n# b", "&lt;", "- a", "~~a~~", "a\\"]
+)
+def test_what_an_agent_is_called_stands_in_markdown_as_text(evil: str, tmp_path: Path) -> None:
+    records = [record(evil, notes=(evil,), command="wirelessgym compare 'a\n# b'"), record("rzf", 19.0), *at_point()[3:]]
+    rendered = markdown_it.MarkdownIt("gfm-like", {"linkify": False}).parse(
+        write_markdown(records, tmp_path / "r.md", title=evil).read_text(encoding="utf-8")
+    )
+    inline = [token for token in rendered if token.type == "inline"]
+    texts = ["".join(child.content for child in token.children or ()) for token in inline]
+    said = evil.replace("\n\n", " ")
+    assert texts[0] == said and said in texts and f"{said}: {said}" in texts
+    kinds = {child.type for token in inline for child in token.children or ()}
+    assert kinds <= {"text", "text_special", "strong_open", "strong_close", "em_open", "em_close"}
+
+
+def test_names_and_intervals_keep_their_look_in_markdown() -> None:
+    table = markdown_table([record("robust_wmmse"), record("zf", 19.0)])
+    assert "| robust_wmmse |" in table.replace("**", "") and "\\" not in table
+
+
+@pytest.mark.parametrize("evil", ["=1+1", "+1", "-1", "@a", "\t=1"])
+def test_no_text_is_a_formula_in_a_spreadsheet(evil: str, tmp_path: Path) -> None:
+    with write_csv([record(evil, -3.0)], tmp_path / "r.csv").open(newline="", encoding="utf-8") as file:
+        (line, *_) = csv.DictReader(file)
+    assert line["agent"] == f"'{evil}" and line["mean"] == "-3.0"
+
+
+@pytest.mark.parametrize("name", ["$x", "$\\frac$", "_hidden"])
+def test_a_figure_draws_names_as_they_are(name: str, tmp_path: Path) -> None:
+    renamed = [r.model_copy(update={"agent": name}) if r.agent == "wmmse" else r for r in at_point() + sweep()]
+    text = write_html(renamed, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert text.count(f"<!-- {name.replace('_', ' _')} -->") == 2  # one in each figure
+
+
+@pytest.mark.parametrize("write", [write_html, write_markdown, write_csv])
+def test_a_report_that_cannot_be_written_leaves_the_old_one(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(at_point(), tmp_path / "report")
+    before = path.read_bytes()
+
+    def full(self: Path, text: str, **options: object) -> int:
+        self.write_bytes(text[:50].encode())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write(sweep(), path)
+    assert caught.value.filename == str(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["report"] and path.read_bytes() == before
 
 
 def test_headline_table_has_intervals_difference_gap_latency_and_number_of_episodes(page_path: Path) -> None:

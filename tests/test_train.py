@@ -25,12 +25,10 @@ from wirelessgym.channel.randomness import generators
 from wirelessgym.check.findings import watched_random_state
 from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, tensors_digest
 from wirelessgym.cli import app
-from wirelessgym.fields import Field
+from wirelessgym.fields import Field, to
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.train import ConfigurationError, DivergedError, train
-from wirelessgym.train.device import moved
-from wirelessgym.train.draw import Drawer
-from wirelessgym.train.schedule import Job
+from wirelessgym.train.sampling import Drawer, Job
 
 ENTRY = {"task": "precoding", "scenario": "rayleigh-32", "batch": 8, "validation_episodes": 16}
 SMALL = {
@@ -61,13 +59,14 @@ def course(out: Path) -> list[tuple[str, ...]]:
 
 
 class Stop(Learnable):
-    """Presses Ctrl-C during a step."""
+    """Presses Ctrl-C, or sends another signal, during a step."""
 
     at = 3
+    number = signal.SIGINT
 
     def loss(self, task, state, obs, progress=1.0):
         if round(progress * 6) + 1 == self.at:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
         return super().loss(task, state, obs, progress)
 
 
@@ -82,7 +81,7 @@ def test_an_interrupted_run_goes_on_exactly_as_if_it_had_not_been(unbroken: Path
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", agent=Stop(dropout=0.1))
     said = capsys.readouterr().err
-    assert said.count("goes on from here") == 1 and "3 of 6 steps" in said and f"--out {tmp_path / 'broken'} --resume" in said
+    assert said.count("continues from here") == 1 and "3 of 6 steps" in said and f"--out {tmp_path / 'broken'} --resume" in said
     assert len(rows(tmp_path / "broken" / "log.csv")) == 3
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -91,6 +90,16 @@ def test_an_interrupted_run_goes_on_exactly_as_if_it_had_not_been(unbroken: Path
     whole = Learnable(checkpoint=unbroken / "last")
     whole.weights(make_task("precoding", "rayleigh-32"))
     assert resumed.fingerprint == whole.fingerprint
+
+
+def test_sigterm_saves_what_is_done_as_ctrl_c_does(unbroken: Path, tmp_path: Path):
+    agent = Stop()
+    agent.number = signal.SIGTERM
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", agent=agent)
+    assert len(rows(tmp_path / "broken" / "log.csv")) == 3
+    run(tmp_path / "broken", resume=True, agent=Stop())
+    assert course(tmp_path / "broken") == course(unbroken)
 
 
 def test_rows_that_a_killed_run_logged_after_its_last_checkpoint_are_made_anew(unbroken: Path, tmp_path: Path):
@@ -139,7 +148,9 @@ def test_a_drawing_process_that_is_gone_is_named():
         for process in psutil.Process().children(recursive=True):
             if "resource_tracker" not in " ".join(process.cmdline()):
                 process.kill()
-        with pytest.raises(RuntimeError, match=r"drawing episodes: a worker process ended .*draw_ahead = false does without it"):
+        with pytest.raises(
+            RuntimeError, match=r"drawing episodes: a worker process ended .*draw_ahead = false avoids that process"
+        ):
             list(batches)
 
 
@@ -207,9 +218,9 @@ def test_the_trained_agent_goes_straight_into_a_comparison(unbroken: Path):
 
 def test_training_moves_no_global_state(tmp_path: Path):
     threads = torch.get_num_threads()
-    with watched_random_state() as moved:
+    with watched_random_state() as changed:
         run(tmp_path / "quiet", steps=2, threads=2)
-    assert not moved and torch.get_num_threads() == threads
+    assert not changed and torch.get_num_threads() == threads
 
 
 def test_another_global_state_changes_no_loss(unbroken: Path, tmp_path: Path):
@@ -333,7 +344,7 @@ def test_episodes_that_were_moved_to_another_device_are_scored_there(name, optio
     action = {field.name: field.draw(4, torch.Generator()) for field in task.action_fields}
     there = torch.device("meta")
     monkeypatch.setattr("wirelessgym.tasks.channel_prediction.generators", lambda *names: own)
-    scores = task.score(moved(state, there), moved(action, there))
+    scores = task.score(to(state, there), to(action, there))
     assert {score.device for score in scores.values()} == {there}
 
 

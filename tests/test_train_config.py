@@ -12,11 +12,11 @@ from wirelessgym import compare
 from wirelessgym.learned import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
 from wirelessgym.registry import UnknownIdError, training_files
 from wirelessgym.scenario import ScenarioError
+from wirelessgym.toml import to_toml
 from wirelessgym.train import ConfigurationError, read_configuration
-from wirelessgym.train.agents import configured_agent
 from wirelessgym.train.config import LARGEST_SEED, first_difference
-from wirelessgym.train.schedule import Job, entry_of, learning_rate, training_jobs, uses, validation_jobs
-from wirelessgym.train.toml import to_toml
+from wirelessgym.train.sampling import Job, entry_of, training_jobs, uses, validation_jobs
+from wirelessgym.train.setup import configured_agent
 
 PRECODING = {"task": "precoding", "scenario": "rayleigh-32", "batch": 4, "validation_episodes": 10}
 DETECTION = {"task": "detection", "scenario": "rayleigh-32", "batch": 3, "validation_episodes": 2}
@@ -43,7 +43,8 @@ def numbers(jobs: list[Job], entry: int) -> list[int]:
         ({"seed": 2**61}, "seed: allowed is 0 to 2305843009213693951, got 2305843009213693952"),
         ({"precision": "fp8"}, "precision: input should be 'no' or 'bf16', got \"fp8\""),
         ({"tasks": []}, "tasks: tuple should have at least 1 item"),
-        ({"warmup_steps": 20}, "warmup_steps lies below steps, got 20 and 20"),
+        ({"samples_per_episode": 1}, "samples_per_episode: allowed is 2 to 10000, got 1"),
+        ({"discount": 0}, "discount: allowed is above 0, up to 1, got 0"),
         ({"tasks": [PRECODING | {"weight": 2}], "task_choice": "round_robin"}, "leave them out of a round robin"),
         ({"tasks": [PRECODING | {"validation_episodes": 0}], "keep": "best"}, 'keep = "best" needs validation_episodes above 0'),
         ({"tasks": [PRECODING | {"overrides": {"scenario": "x"}}]}, "'scenario' is a key of its own, beside overrides"),
@@ -192,8 +193,19 @@ def test_training_validation_and_comparison_share_no_seed(seed):
 
 def test_the_learning_rate_rises_linearly_and_falls_to_zero_along_a_cosine():
     some = config(learning_rate=2.0, warmup_steps=4, steps=24)
-    rates = [learning_rate(some, step) for step in range(25)]
+    rates = [some.learning_rate_at(step) for step in range(25)]
     assert rates[:5] == [0.5, 1.0, 1.5, 2.0, 2.0]
     assert rates[14] == pytest.approx(1.0)  # half-way
     assert rates[24] == pytest.approx(0.0, abs=1e-12)
-    assert learning_rate(config(warmup_steps=0, learning_rate=0.5), 0) == 0.5
+    assert config(warmup_steps=0, learning_rate=0.5).learning_rate_at(0) == 0.5
+
+
+def test_a_run_shorter_than_its_warmup_warms_up_over_half_of_its_steps():
+    short = config(learning_rate=2.0, warmup_steps=100, steps=8)
+    assert [short.learning_rate_at(step) for step in range(5)] == [0.5, 1.0, 1.5, 2.0, 2.0]
+    assert config(learning_rate=2.0, warmup_steps=100, steps=1).learning_rate_at(0) == 2.0
+
+
+@pytest.mark.parametrize("name", training_files())
+def test_the_example_of_the_command_lines_help_is_valid_for_every_configuration(name):
+    assert read_configuration(name, ["steps=50"]).learning_rate_at(49) > 0

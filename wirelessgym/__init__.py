@@ -5,9 +5,14 @@ Importing it registers the Gymnasium ids (``wirelessgym/Precoding-v0`` and the o
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
+
+# ``python -m wirelessgym`` puts the current folder first: a random.py there would stand in for Python's own. It goes last.
+if sys.argv[:1] == ["-m"] and sys.path[:1] == [os.getcwd()]:
+    sys.path.append(sys.path.pop(0))
+
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
 import numpy as np
@@ -48,8 +50,8 @@ class Agent(ABC):
 
     @property
     def name(self) -> str:
-        """Name in tables and records."""
-        return getattr(self, "id", None) or type(self).__name__
+        """Name in tables and records: the id where the registry has it, else the class's name."""
+        return agent_id(type(self)) or type(self).__name__
 
     @property
     def num_parameters(self) -> int:
@@ -60,6 +62,25 @@ class Agent(ABC):
     def fingerprint(self) -> str:
         """Tells apart agents with equal options: a digest of the weights, empty for formulas."""
         return ""
+
+
+@cache
+def agent_id(cls: type[Agent]) -> str | None:
+    """Return the id that the registry has an agent's class under, None for classes that it doesn't have.
+
+    It follows from where the class is defined, so it's the same before and after the registry was asked, and in every process. A
+    class attribute ``id`` comes first.
+    """
+    if isinstance(own := getattr(cls, "id", None), str):
+        return own
+    home, _, module = cls.__module__.rpartition(".")
+    if home == "wirelessgym.agents":
+        return module
+    for point in entry_points(group="wirelessgym.agents"):
+        same_package = point.module.partition(".")[0] == cls.__module__.partition(".")[0]
+        if same_package and point.attr == cls.__qualname__ and point.load() is cls:
+            return point.name
+    return None
 
 
 @dataclass

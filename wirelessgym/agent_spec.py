@@ -17,8 +17,8 @@ from typing import Any
 
 import cloudpickle
 
-from wirelessgym.agent import Agent, CallableAgent, ModuleAgent, NumpyAgent, StableBaselinesAgent, as_agent
-from wirelessgym.registry import ids, make_agent, own_ids
+from wirelessgym.agent import Agent, CallableAgent, ModuleAgent, NumpyAgent, StableBaselinesAgent, agent_id, as_agent
+from wirelessgym.registry import agent_class, build_agent, ids, make_agent, own_ids
 from wirelessgym.scenario import parse_assignment
 
 RESERVED = ("bound",)
@@ -185,7 +185,11 @@ def named_agent(text: str) -> Agent:
         raise ImportError(f"module {module_name!r} has no {attribute!r}")
     found = vars(module)[attribute]
     if not inspect.isclass(found):
+        if options:
+            raise TypeError(f"agent {text!r}: {attribute} is no class, so it takes no options, got {', '.join(options)}")
         return as_agent(found)
+    if issubclass(found, Agent):
+        return build_agent(f"agent {text!r}", found, options)
     try:
         return as_agent(found(**options))
     except TypeError as error:
@@ -212,8 +216,8 @@ def imported(module_name: str) -> ModuleType:
 
 def _registered(agent: Agent) -> str | None:
     """How a command line names an agent of the registry with these options."""
-    name = vars(type(agent)).get("id")
-    if name not in ids("agents") or not is_dataclass(agent):
+    name = agent_id(type(agent))
+    if name not in ids("agents") or agent_class(name) is not type(agent) or not is_dataclass(agent):
         return None
     changed = {f.name: value for f in fields(agent) if f.init and (value := getattr(agent, f.name)) != f.default}
     if not all(isinstance(value, int | float | str | bool) for value in changed.values()):

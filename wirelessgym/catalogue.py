@@ -1,4 +1,4 @@
-"""The catalogue: what there is, with one line on each, read from the files without importing them."""
+"""The catalogue: tasks, scenarios and agents with one line on each, read from the files without importing them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from wirelessgym.io import read_toml
 from wirelessgym.registry import Kind, ids
 
 
@@ -17,9 +18,9 @@ class Listing:
     """One line of the catalogue.
 
     Attributes:
-        id: what it is called.
+        id: of the task, scenario or agent.
         description: one line on it.
-        tasks: for agents, ids of the tasks that it does; empty for any, and for tasks and scenarios.
+        tasks: for agents, ids of the tasks that it does; empty for any task, and for tasks and scenarios.
         package: the package that another party's entry comes from, None for built-in ones.
     """
 
@@ -50,7 +51,7 @@ def catalogue(kind: Kind) -> list[Listing]:
 
 def _scenario(path: Path) -> Listing:
     try:
-        description = str(tomllib.loads(path.read_text(encoding="utf-8")).get("description", ""))
+        description = str(read_toml(path).get("description", ""))
     except tomllib.TOMLDecodeError as error:
         description = f"not valid TOML: {error}"
     return Listing(path.stem, description)

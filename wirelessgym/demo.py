@@ -1,52 +1,32 @@
-"""The demo: the universal agent beside every classical baseline on the three tasks, as tables and as one report.
+"""The demo: the universal agent beside every classical baseline, on every task that has a showcase, as tables and as one report.
 
 ``python -m wirelessgym.demo [FOLDER]`` needs no network, no GPU and no LLVM, and takes about a minute on two cores. Without the
-packages or the weights of the language model, the baselines are compared without it.
+language model's packages or weights, the baselines are compared among themselves.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from wirelessgym.evaluate import compare
 from wirelessgym.record import Record
-from wirelessgym.registry import agents_for, make_agent, make_task
+from wirelessgym.registry import agents_for, ids, make_agent, make_task, task_class
 from wirelessgym.report import write_csv, write_html, write_markdown
+from wirelessgym.task import Showcase
 
 FOLDER = Path("runs/demo")
 LEARNED = "universal"
 
 
-@dataclass(frozen=True)
-class Part:
-    """One comparison of the demo; small enough for a laptop, large enough that the agents differ."""
-
-    task: str
-    scenario: str
-    sweep: str
-    reference: str
-    episodes: int
-    overrides: dict[str, Any] = field(default_factory=dict)
-
-
-PARTS = (
-    Part("precoding", "uma-nlos-32", "csi_snr_db=0:20:5", "robust_wmmse", 128, {"num_users": 8, "horizon": 1}),
-    Part("detection", "uma-nlos-32", "snr_db=0:20:5", "oamp", 128, {"num_users": 8, "horizon": 1}),
-    Part("channel_prediction", "uma-nlos-32", "speed_kmh=10,30,60,100", "ar_beamdelay", 64, {"snr_db": (5, 20), "horizon": 1}),
-)
-
-
 def run_demo(out: Path = FOLDER) -> int:
-    """Compare the agents on the three tasks; write ``report.html``, ``report.md``, ``results.csv``, records.
+    """Compare the agents on the showcases of all tasks; write ``report.html``, ``report.md``, ``results.csv``, records.
 
     Args:
-        out: folder for it all; the same one again goes on where an earlier run was cut off.
+        out: folder for it all; the same one again continues an interrupted run.
 
     Returns:
         Exit code: 0, or 1 if an agent failed.
@@ -55,20 +35,21 @@ def run_demo(out: Path = FOLDER) -> int:
     console = Console()
     records: list[Record] = []
     failed = 0
-    learned = [] if (missing := _missing()) else [LEARNED]
+    shown = showcases()
+    learned = [] if (missing := _missing(next(iter(shown)))) else [LEARNED]
     if missing:
         console.print(f"without the universal agent: {missing}", soft_wrap=True)
-    for part in PARTS:
-        agents = agents_for(part.task, unasked=True) + learned
-        console.print(f"\n{part.task}: {len(agents)} agents, {part.scenario}, {part.sweep}, {part.episodes} episodes")
+    for task, part in shown.items():
+        agents = [*agents_for(task, unasked=True), *(name for name in learned if name in agents_for(task))]
+        console.print(f"\n{task}: {len(agents)} agents, {part.scenario}, {part.sweep}, {part.episodes} episodes")
         table = compare(
-            part.task,
+            task,
             agents,
             part.scenario,
             part.episodes,
             sweep=part.sweep,
             reference=part.reference,
-            out=out / part.task,
+            out=out / task,
             **part.overrides,
         )
         records += table.records
@@ -82,10 +63,15 @@ def run_demo(out: Path = FOLDER) -> int:
     return failed
 
 
-def _missing() -> str | None:
+def showcases() -> dict[str, Showcase]:
+    """Return the showcase of each task that has one, by the task's id."""
+    return {task: shown for task in ids("tasks") if (shown := task_class(task).showcase) is not None}
+
+
+def _missing(task: str) -> str | None:
     """What keeps the universal agent from taking part, None if nothing does."""
     try:
-        make_agent(LEARNED).weights(make_task(PARTS[0].task, PARTS[0].scenario))  # type: ignore[attr-defined]
+        make_agent(LEARNED).weights(make_task(task))  # type: ignore[attr-defined]
     except (ImportError, OSError) as error:
         return str(error)
     return None

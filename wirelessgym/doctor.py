@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from wirelessgym.registry import agent_module
+from wirelessgym.registry import agent_module, load_scenario
 
 Status: TypeAlias = Literal["ok", "missing", "broken"]
 
@@ -25,13 +25,13 @@ OLDEST_LLVM = 16  # LLVM 15 loads and then aborts at the first ray tracing kerne
 
 @dataclass(frozen=True)
 class Item:
-    """One thing the machine may have.
+    """One thing that may be installed on the machine.
 
     Attributes:
-        name: what.
+        name: of the thing.
         status: ``"ok"``, ``"missing"`` or ``"broken"``.
         detail: what was found.
-        remedy: how to get it, when it isn't fine.
+        remedy: how to get or mend it, unless it's fine.
         core: whether nothing works without it.
     """
 
@@ -69,7 +69,7 @@ def healthy(items: list[Item]) -> bool:
 
 
 class _Missing(Exception):
-    """Not there; the message says what was looked for."""
+    """It isn't installed; the message says what was looked for."""
 
 
 def _look(name: str, probe: Callable[[], str], remedy: str, core: bool = False) -> Item:
@@ -115,14 +115,14 @@ def _gymnasium() -> str:
 
 
 def _channels() -> str:
-    """Draw one short 3GPP episode, which goes through every private name of Sionna that is used."""
-    registry = importlib.import_module("wirelessgym.registry")
-    task = registry.make_task("precoding", scenario="uma-nlos-16", num_users=1, num_subcarriers=1, horizon=1)
-    _, obs = task.reset(episodes=[0], seed=0)
-    power = float(obs["csi"].abs().square().mean())
+    """Sample one 3GPP channel, which uses every private name of Sionna that we rely on."""
+    torch = importlib.import_module("torch")
+    channel = importlib.import_module("wirelessgym.channel").Channel(load_scenario("uma-nlos-16", {"num_users": 1}), 1, 1)
+    first = torch.zeros(1, dtype=torch.int64)
+    power = float(channel.response(channel.sample(first, first), first).abs().square().mean())
     if not 0 < power < float("inf"):
-        raise RuntimeError(f"an episode was drawn with mean power {power}")
-    return "a 3GPP episode was drawn and stepped through Sionna's tables"
+        raise RuntimeError(f"a channel was sampled with mean power {power}")
+    return "a 3GPP channel was sampled through Sionna's tables"
 
 
 def _machine() -> Item:
@@ -130,7 +130,7 @@ def _machine() -> Item:
     memory = free_memory_bytes()
     detail = f"{cores} cores" + (f", {memory / 2**30:.1f} GiB memory free" if memory else "")
     scarce = memory is not None and memory < SCARCE_BYTES
-    return Item("machine", "ok", detail, "little memory: take fewer --episodes and --processes 1" if scarce else "")
+    return Item("machine", "ok", detail, "little memory: use fewer --episodes and --processes 1" if scarce else "")
 
 
 def free_memory_bytes() -> int | None:
@@ -147,7 +147,7 @@ def _transformers() -> str:
 
 
 def _language_model() -> str:
-    known = {model.name: model for model in agent_module("universal.models").catalogue()}
+    known = {model.name: model for model in agent_module("universal.model_store").catalogue()}
     if not known[BACKBONE].installed:
         raise _Missing(f"{BACKBONE} is not installed; the universal agent needs it")
     return f"{BACKBONE} in {known[BACKBONE].path}"

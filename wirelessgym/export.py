@@ -15,6 +15,8 @@ import h5py
 import numpy as np
 import torch
 
+from wirelessgym.io import write_atomically
+from wirelessgym.options import whole_number
 from wirelessgym.task import Task
 
 BATCH = 64
@@ -31,12 +33,13 @@ def export(task: Task, path: Path, episodes: int, seed: int) -> Path:
 
     Raises:
         ValueError: for another ending or no episodes.
+        TypeError: for a number of episodes that is no integer.
     """
+    whole_number("episodes", episodes)
     if path.suffix not in (".npz", ".h5"):
         raise ValueError(f"export writes .npz or .h5, got {path.name!r}")
     if episodes < 1:
         raise ValueError(f"episodes: expected at least 1, got {episodes}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     batches = list(_batches(task, episodes, seed))
     arrays = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
     settings = json.dumps(
@@ -48,10 +51,12 @@ def export(task: Task, path: Path, episodes: int, seed: int) -> Path:
             "fields": {f.name: {"unit": f.unit, "meaning": f.meaning} for f in task.observation_fields},
         }
     )
-    if path.suffix == ".npz":
-        np.savez_compressed(path, allow_pickle=False, settings=np.array(settings), **arrays)
-    else:
-        _write_hdf5(path, arrays, settings)
+    with write_atomically(path) as partial:
+        if path.suffix == ".npz":
+            with partial.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, settings=np.array(settings), **arrays)
+        else:
+            _write_hdf5(partial, arrays, settings)
     return path
 
 

@@ -34,6 +34,8 @@ class Field:
         low: smallest value; for complex entries, of the real and of the imaginary part.
         high: largest value, likewise.
         meaning: one line for people.
+        per_subcarrier: whether the first axis of ``shape`` counts subcarriers, which are parallel channels.
+        shared: whether the value is one budget for all of them.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Field:
     low: float
     high: float
     meaning: str
+    per_subcarrier: bool = False
+    shared: bool = False
 
     @property
     def torch_dtype(self) -> torch.dtype:

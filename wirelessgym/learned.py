@@ -1,7 +1,8 @@
-"""Learned agents: agents with weights, which ``wirelessgym train`` trains through the task's differentiable step.
+"""Learned agents: agents with weights, which ``wirelessgym train`` trains.
 
-A subclass says which weights a task needs (`build`) and how they make an action (`forward`). Everything else, loss, evaluation
-mode, checkpoints, is the same for all of them and stands here.
+A subclass says which weights a task needs (`LearnedAgent.build`) and how they make an action: `LearnedAgent.forward` for actions
+that gradients pass through, `LearnedAgent.policy` for choices among finitely many. Everything else (losses, evaluation mode,
+checkpoints) is the same for all of them and is defined here.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import torch
 from torch import Tensor
 
 from wirelessgym.agent import Agent
-from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, save_weights, tensors_digest
-from wirelessgym.fields import Action, Obs
+from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, refuse_oversized, save_weights, tensors_digest
+from wirelessgym.fields import Action, Obs, num_rows
+from wirelessgym.policy_gradient import Logits, PolicyGradient, is_discrete, most_likely, pathwise_loss, score_function_loss
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import one_subcarrier
 from wirelessgym.task import Task
 
 SHIPPED = "shipped"
@@ -45,7 +48,7 @@ class LearnedAgent(Agent):
     seed: int = 0
     label: str | None = None
 
-    only_when_named: ClassVar[bool] = True  # fresh weights act at random: no company for baselines unless asked for
+    only_when_named: ClassVar[bool] = True  # fresh weights act at random, so excluded from default comparisons
 
     def __post_init__(self) -> None:
         """Take the options of the checkpoint, where there is one, for those that were left at their default."""
@@ -58,22 +61,90 @@ class LearnedAgent(Agent):
 
     @abstractmethod
     def build(self, task: TaskSpec) -> torch.nn.Module:
-        """Return fresh weights for a task's sizes. Called once; torch's global generator is seeded by ``seed`` meanwhile."""
+        """Return fresh weights for a task's sizes (of one subcarrier, where it has an axis of several).
 
-    @abstractmethod
+        Called once; torch's global generator is seeded by ``seed`` meanwhile.
+        """
+
     def forward(self, task: TaskSpec, obs: Obs) -> Action:
-        """Return actions as `act` does, with gradients to the weights of `weights`."""
+        """Return actions as `act` does, with gradients to the weights of `weights`; by default the likeliest of the `policy`."""
+        return most_likely(task, self.policy(task, obs))
+
+    def policy(self, task: TaskSpec, obs: Obs) -> Logits:
+        """Return the logits of a policy over discrete actions, for tasks that are trained by the score function.
+
+        Args:
+            task: the task as agents see it.
+            obs: an observation, batch axis first.
+
+        Returns:
+            For each action field of dtype int64 with bounds ``low`` and ``high`` and shape ``shape``, a tensor of shape
+            (batch, *shape, high - low + 1), float32: unnormalised logarithms of probabilities, those of ``low`` first (a bool
+            field has two: False, True). A dict by name where actions have several fields, otherwise that tensor.
+
+        An agent with weights and this method is complete: `act` takes the likeliest action, training samples. A minimal one::
+
+            class Small(LearnedAgent):
+                def build(self, task):
+                    return torch.nn.Linear(1, int(task.action_fields[0].high) + 1)  # low is 0
+
+                def policy(self, task, obs):
+                    return self.weights(task)(obs["cqi"].float()[:, None] / 15)
+
+        Agents with memory keep it between calls and clear it in `reset`, which training calls before every trajectory with the
+        number of rows that follow.
+        """
+        raise NotImplementedError(
+            f"{self.name}: {task.id} needs a `policy` (logits over discrete actions) or a `forward` (an action); it has neither"
+        )
 
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
-        """Return the scalar that training makes small: by default the mean reward with its sign turned.
+        """Return the scalar that training minimises: by default the negative mean reward.
 
         Args:
             task: the task.
             state: of the episodes; only losses may read it.
             obs: what the agent sees at that state.
-            progress: share of the training that is done, 0 to 1, for losses in phases.
+            progress: share of the training that is done, 0 to 1, for losses with phases.
         """
         return negative_reward(task, state, self.forward(task.spec, obs))
+
+    def trajectory_loss(
+        self,
+        task: Task,
+        state: Any,
+        obs: Obs,
+        generator: torch.Generator,
+        progress: float = 1.0,
+        settings: PolicyGradient | None = None,
+    ) -> Tensor:
+        """Return the scalar that training minimises on tasks whose actions have consequences (``task.open_loop`` is False).
+
+        By default the negative mean reward over whole episodes: by the score function of `policy` where all action fields are
+        discrete, see `score_function_loss`, otherwise through the task's differentiable ``step`` and `forward`.
+
+        Args:
+            task: the task, which is played to its horizon.
+            state: of the episodes' first step.
+            obs: what the agent sees at that state.
+            generator: what actions are sampled with; the only randomness beside that of the layers.
+            progress: share of the training that is done, 0 to 1.
+            settings: of the score function.
+
+        Raises:
+            ValueError: for a task that is neither discrete nor differentiable.
+        """
+        settings = settings or PolicyGradient()
+        if is_discrete(task.spec):
+            self.reset(num_rows(state) * settings.samples_per_episode)
+            return score_function_loss(task, lambda seen: self.policy(task.spec, seen), state, obs, generator, settings)
+        if not task.differentiable:
+            raise ValueError(
+                f"{self.name}: {task.id} is not differentiable and its actions are not discrete: there is no gradient to follow; "
+                "write a trajectory_loss of the agent's own"
+            )
+        self.reset(num_rows(state))
+        return pathwise_loss(task, lambda seen: self.forward(task.spec, seen), state, obs)
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return actions without gradients, in evaluation mode."""
@@ -93,8 +164,11 @@ class LearnedAgent(Agent):
             CheckpointError: for one that is damaged, or whose weights are of other sizes.
         """
         if self._weights is None:
+            if self.checkpoint is not None:
+                folder = self.checkpoint_folder()
+                refuse_oversized(folder, load_weights(folder), self.options())
             with seeded(self.seed):
-                self._weights = self.build(task)
+                self._weights = self.build(one_subcarrier(task))
             if self.checkpoint is not None:
                 try:
                     self.load(self.checkpoint_folder())
@@ -137,7 +211,7 @@ class LearnedAgent(Agent):
         return {}
 
     def check_card(self, card: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint that belongs to something else than this agent.
+        """Refuse a checkpoint that belongs to anything but this agent.
 
         Raises:
             CheckpointError: naming what differs.
@@ -172,16 +246,20 @@ class LearnedAgent(Agent):
 
     @property
     def _id(self) -> str:
-        """The registry's id also where the registry hasn't been asked, as in another process: the module's name."""
-        home, _, module = type(self).__module__.rpartition(".")
-        return module if home == "wirelessgym.agents" else super().name
+        """The registry's id, whatever the label."""
+        return super().name
 
     @property
     def num_parameters(self) -> int:
         """Trainable parameters: of the weights, or as the checkpoint's card says; 0 before fresh weights are built."""
         if self._weights is not None:
             return sum(p.numel() for p in self._weights.parameters() if p.requires_grad)
-        return 0 if self.checkpoint is None else int(read_card(self.checkpoint_folder())["trainable_parameters"])
+        if self.checkpoint is None:
+            return 0
+        said = read_card(folder := self.checkpoint_folder()).get("trainable_parameters")
+        if not isinstance(said, int):
+            raise CheckpointError(f"checkpoint: {folder}: expected trainable_parameters as an integer in the card, got {said!r}")
+        return said
 
     @property
     def fingerprint(self) -> str:
@@ -192,7 +270,7 @@ class LearnedAgent(Agent):
 
 
 def negative_reward(task: Task, state: Any, action: Action) -> Tensor:
-    """Mean reward of an action over the batch with its sign turned, a scalar that keeps gradients."""
+    """Negative mean reward of an action over the batch, a scalar that keeps gradients."""
     headline = task.score(state, action)[task.headline.name]
     return -headline.mean() if task.headline.higher_is_better else headline.mean()
 

@@ -43,21 +43,27 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
     return torch.complex(real, (a.real * b.imag - a.imag * b.real).sum(-1))
 
 
+def per_row(x: Tensor, ndim: int) -> Tensor:
+    """Insert axes of one behind the batch until ``x`` (batch, ...) has ``ndim`` axes: it then broadcasts over what lies there."""
+    return x.reshape(len(x), *[1] * (ndim - x.ndim), *x.shape[1:])
+
+
 def user_rates(h: Tensor, w: Tensor, noise_power: Tensor) -> Tensor:
     """Rate of each downlink user with interference taken as noise: ``log2(1 + SINR_k)``.
 
     Args:
-        h: channels h_k, shape (batch, users, antennas), complex64; user k receives ``h_k^H sum_j w_j s_j + n``.
+        h: channels h_k, shape (batch, users, antennas) or, with any axes of parallel channels such as subcarriers behind the
+            batch, (batch, ..., users, antennas), complex64; user k receives ``h_k^H sum_j w_j s_j + n``.
         w: precoders w_k, same shape and dtype, square root of watt.
-        noise_power: shape (batch,), watt.
+        noise_power: of each of the parallel channels, shape (batch,), watt.
 
     Returns:
-        Shape (batch, users), bit/s/Hz. Source: Shi et al., IEEE Trans. Signal Process. 59(9), 2011.
+        Shape (batch, ..., users), bit/s/Hz. Source: Shi et al., IEEE Trans. Signal Process. 59(9), 2011.
     """
-    received = inner(h[:, :, None], w[:, None]).abs().square()
+    received = inner(h[..., :, None, :], w[..., None, :, :]).abs().square()
     signal = received.diagonal(dim1=-2, dim2=-1)
     interference = received.sum(-1) - signal
-    return torch.log2(1 + signal / (interference.clamp_min(0) + noise_power[:, None]))
+    return torch.log2(1 + signal / (interference.clamp_min(0) + per_row(noise_power, signal.ndim)))
 
 
 def energy(x: Tensor) -> Tensor:

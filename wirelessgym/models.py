@@ -1,40 +1,35 @@
-"""Models that come trained with this package, and language models to build on: what there is, and whether it is intact."""
+"""Trained models that come with this package, and language models to build on: which there are, and whether they are intact."""
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wirelessgym.io import sha256
 from wirelessgym.registry import UnknownIdError, agent_module, checkpoint_folders
+from wirelessgym.suggest import hint
 
 NEEDED = "language models need transformers, peft and what belongs to them: pip install 'wirelessgym[llm]'"
 
 
 def checkpoint_lines() -> list[str]:
-    """One line on each trained model, read from its card; imports nothing heavy."""
+    """Return one line for each trained model, read from its card."""
     rows = []
     for name, folder in checkpoint_folders().items():
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        card = _card(folder)
+        if not card:
+            rows.append((name, "damaged: card.json is no JSON object", "", "", ""))
+            continue
         training = card.get("training", {})
-        seconds = float(training.get("wall_time_s", 0.0))
-        tasks = ", ".join(card.get("tasks", ()))
-        rows.append(
-            (
-                name,
-                tasks,
-                f"{card.get('trainable_parameters', 0):,} weights",
-                f"{training.get('steps', 0):,} steps",
-                _time(seconds),
-            )
-        )
+        weights, steps = f"{card.get('trainable_parameters', 0):,} weights", f"{training.get('steps', 0):,} steps"
+        rows.append((name, ", ".join(card.get("tasks", ())), weights, steps, _time(float(training.get("wall_time_s", 0.0)))))
     return _aligned(rows)
 
 
 def backbone_lines() -> list[str]:
-    """One line on each known language model; or one that says what is missing to have them."""
+    """Return one line for each known language model, or one that says what they need."""
     try:
         known = _backbones().catalogue()
     except ImportError as error:
@@ -68,7 +63,7 @@ def verify(name: str | None = None) -> list[tuple[str, list[str]]]:
     """Check trained models and installed language models against their SHA-256.
 
     Args:
-        name: one of them; by default all that are here.
+        name: one of them; by default all that are installed.
 
     Returns:
         Each one's name, and what is wrong with it: nothing, if it is intact.
@@ -96,8 +91,17 @@ def verify(name: str | None = None) -> list[tuple[str, list[str]]]:
     return found
 
 
+def _card(folder: Path) -> dict[str, Any]:
+    """A checkpoint's card; empty where it is damaged. `wirelessgym.checkpoint.read_card` would import torch."""
+    try:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
 def _backbones() -> Any:
-    return agent_module("universal.models")
+    return agent_module("universal.model_store")
 
 
 def _backbone_damage(backbones: Any, name: str) -> list[str]:
@@ -108,11 +112,8 @@ def _backbone_damage(backbones: Any, name: str) -> list[str]:
 
 
 def _damage(folder: Path) -> list[str]:
-    from wirelessgym.checkpoint import sha256  # imports torch
-
-    try:
-        expected = json.loads((folder / "card.json").read_text(encoding="utf-8"))["sha256"]
-    except (ValueError, KeyError, TypeError):
+    expected = _card(folder).get("sha256")
+    if not isinstance(expected, str):
         return ["card.json holds no sha256"]
     path = folder / "weights.safetensors"
     if not path.is_file():
@@ -122,9 +123,7 @@ def _damage(folder: Path) -> list[str]:
 
 
 def _unknown(name: str, known: list[str]) -> UnknownIdError:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"
-    return UnknownIdError(f"no model is called {name!r}; {hint}")
+    return UnknownIdError(f"no model is called {name!r}; {hint(name, known)}")
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -16,16 +16,26 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from wirelessgym.io import write_text_atomically
+from wirelessgym.options import refusal
 from wirelessgym.scenario import ChannelSettings
 
 SCHEMA: Literal[1] = 1
 PACKAGES = ("wirelessgym", "torch", "sionna", "gymnasium", "numpy", "scipy", "transformers", "peft")
 
 Interval: TypeAlias = tuple[float, float]
+
+
+def encodable(value: Any) -> Any:
+    """Text as UTF-8 can hold it: lone surrogates, which any exception's message may have, as escapes; other values pass."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+Text: TypeAlias = Annotated[str, BeforeValidator(encodable)]
 
 
 class RecordError(ValueError):
@@ -150,7 +160,7 @@ class Record(_Part):
         paired: difference to the reference agent; None for the reference itself, floor, bound and failed ones.
         latency_s: decision latency; None for the bound, which doesn't act.
         deadline_s: time limit of one decision, None without.
-        fallback: agent whose action stood in for late answers.
+        fallback: agent whose actions replaced late answers.
         fallbacks: number of late answers, None without a deadline.
         parameters: trainable parameters.
         status: ``"failed"`` for an agent that raised.
@@ -168,7 +178,7 @@ class Record(_Part):
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
     task: str
     scenario: str
-    agent: str
+    agent: Text
     role: Literal["agent", "floor", "genie", "bound"] = "agent"
     seed: int | str
     episodes: int
@@ -184,14 +194,14 @@ class Record(_Part):
     fallbacks: int | None = None
     parameters: int
     status: Literal["ok", "failed"] = "ok"
-    traceback: str | None = None
-    notes: tuple[str, ...] = ()
+    traceback: Text | None = None
+    notes: tuple[Text, ...] = ()
     scenario_settings: dict[str, Any]
     task_options: dict[str, Any]
     agent_options: dict[str, Any]
     sweep: Sweep | None
     channel: str = ""
-    command: str
+    command: Text
     provenance: Provenance
 
     @property
@@ -220,12 +230,7 @@ class Record(_Part):
 
 def write_record(record: Record, folder: Path) -> Path:
     """Write a record into a folder under its `Record.filename`, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / record.filename
-    partial = path.with_suffix(".partial")
-    partial.write_text(record.to_json(), encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    return write_text_atomically(folder / record.filename, record.to_json())
 
 
 def read_record(path: Path) -> Record:
@@ -237,7 +242,7 @@ def read_record(path: Path) -> Record:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or nested too deeply
         raise RecordError(f"record {path.name}: not valid JSON: {error}") from error
     if not isinstance(data, Mapping) or "schema" not in data:
         raise RecordError(f"record {path.name}: expected an object with a 'schema' entry")
@@ -248,8 +253,10 @@ def read_record(path: Path) -> Record:
         )
     try:
         return Record.model_validate(data)
-    except ValueError as error:
-        raise RecordError(f"record {path.name}: {error}") from error
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, found['loc']))}: {refusal(found, {})}" for found in error.errors()]
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise RecordError(f"record {path.name}: {'; '.join(problems[:3])}{more}") from error
 
 
 def read_records(folder: Path) -> list[Record]:

@@ -7,7 +7,6 @@ through the entry points ``wirelessgym.tasks``, ``wirelessgym.scenarios`` (a pat
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -19,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from wirelessgym.plugins import public_class
+from wirelessgym.suggest import hint
 
 if TYPE_CHECKING:
     from wirelessgym.agent import Agent
@@ -73,18 +73,21 @@ def checkpoint_folders() -> dict[str, Path]:
 
 
 def agent_module(name: str) -> ModuleType:
-    """Return a module beside the agents, such as ``universal.models``; raises ImportError if it or what it needs isn't there."""
+    """Return a module beside the agents, such as ``universal.model_store``.
+
+    Raises:
+        ImportError: if it, or what it needs, isn't installed.
+    """
     return importlib.import_module(f"wirelessgym.agents.{name}")
 
 
 def _missing(kind: Kind, name: str) -> UnknownIdError:
-    known = ids(kind)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-    return UnknownIdError(f"no {kind[:-1]} is called {name!r}; {hint}")
+    return UnknownIdError(f"no {kind[:-1]} is called {name!r}; {hint(name, ids(kind))}")
 
 
 def _class(kind: Kind, name: str, base: type) -> Any:
+    if not isinstance(name, str):
+        raise TypeError(f"{kind[:-1]}: expected an id, got {name!r}")
     if name in _files(kind):
         return public_class(importlib.import_module(f"wirelessgym.{kind}.{name}"), base)
     if name in (plugins := _plugins(kind)):
@@ -107,6 +110,34 @@ def task_class(name: str) -> type[Task]:
     return cls
 
 
+def agent_class(name: str) -> type[Agent]:
+    """Return the class of an agent.
+
+    Raises:
+        UnknownIdError: for an unknown id.
+    """
+    from wirelessgym.agent import Agent
+
+    cls: type[Agent] = _class("agents", name, Agent)
+    return cls
+
+
+def as_task_class(task: str | type[Task]) -> type[Task]:
+    """Return a task's class, by id or as given.
+
+    Raises:
+        UnknownIdError: for an unknown id.
+        TypeError: for something else than these.
+    """
+    from wirelessgym.task import Task
+
+    if isinstance(task, str):
+        return task_class(task)
+    if not (inspect.isclass(task) and issubclass(task, Task)):
+        raise TypeError(f"task: expected an id or a Task class, got {task!r}")
+    return task
+
+
 def load_scenario(scenario: str | Path | Scenario, overrides: Mapping[str, Any] | None = None) -> Scenario:
     """Return a scenario by id, from a TOML file (a path, or a string ending in ``.toml``) or as given, with overrides applied.
 
@@ -114,11 +145,14 @@ def load_scenario(scenario: str | Path | Scenario, overrides: Mapping[str, Any] 
         UnknownIdError: for an unknown id.
         ScenarioError: for a wrong key or value.
         FileNotFoundError: for a path that isn't there.
+        TypeError: for something else than these.
     """
     from wirelessgym.scenario import Scenario
 
     if isinstance(scenario, Scenario):
         return scenario.with_overrides(overrides or {})
+    if not isinstance(scenario, str | Path):
+        raise TypeError(f"scenario: expected an id, a TOML file or a Scenario, got {scenario!r}")
     if isinstance(scenario, Path) or scenario.endswith(".toml"):
         return Scenario.from_file(Path(scenario), overrides)
     if scenario in (files := _files("scenarios")):
@@ -140,24 +174,23 @@ def make_task(task: str | type[Task], scenario: str | Path | Scenario | None = N
     Raises:
         UnknownIdError: for an unknown task or scenario.
         ScenarioError: for an override that neither knows, or out of range.
+        TypeError: for a task or scenario that is none.
     """
-    cls = task_class(task) if isinstance(task, str) else task
+    cls = as_task_class(task)
     own = {f.name for f in fields(cls)} - {"scenario"}
     options = {key: value for key, value in overrides.items() if key in own}
     rest = {key: value for key, value in overrides.items() if key not in own}
     _refuse_unknown(cls, own, rest)
-    return cls(scenario=load_scenario(scenario or cls.default_scenario, rest), **options)
+    return cls(scenario=load_scenario(cls.default_scenario if scenario is None else scenario, rest), **options)
 
 
 def _refuse_unknown(cls: type[Task], own: set[str], overrides: Mapping[str, Any]) -> None:
     from wirelessgym.scenario import TOP_LEVEL_KEYS, Scenario, ScenarioError
 
-    known = set(Scenario.model_fields) | set(TOP_LEVEL_KEYS) | own
+    known = sorted(set(Scenario.model_fields) | set(TOP_LEVEL_KEYS) | own)
     for key in overrides:
         if key.partition(".")[0] not in known:
-            close = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.7)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
-            raise ScenarioError(f"{cls.id}: unknown option or scenario key {key!r}; {hint}")
+            raise ScenarioError(f"{cls.id}: unknown option or scenario key {key!r}; {hint(key, known)}")
 
 
 def make_agent(name: str, **options: Any) -> Agent:
@@ -166,19 +199,34 @@ def make_agent(name: str, **options: Any) -> Agent:
     Raises:
         UnknownIdError: for an unknown id.
         TypeError: for an option that the agent doesn't have; the message lists those it has.
+        ValueError: for an option of the wrong type or out of range.
     """
-    from wirelessgym.agent import Agent
+    return build_agent(f"agent {name!r}", agent_class(name), options)
 
-    cls = _class("agents", name, Agent)
-    cls.id = name
+
+def build_agent(who: str, cls: type[Agent], options: Mapping[str, Any]) -> Agent:
+    """Return an agent of a class, its options checked against the class's annotations.
+
+    Args:
+        who: begins error messages.
+        cls: its class.
+        options: what its constructor is given.
+
+    Raises:
+        TypeError: for an option that the class doesn't have; the message lists those it has.
+        ValueError: for an option of the wrong type or out of range.
+    """
+    from wirelessgym.options import check_options
+
+    parameters = inspect.signature(cls).parameters
+    catches_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    if not catches_all and (unknown := sorted(set(options) - set(parameters))):
+        raise TypeError(f"{who} has no option {unknown[0]!r}; it has: {', '.join(parameters) or 'none'}")
+    check_options(who, cls, options)
     try:
-        agent: Agent = cls(**options)
+        return cls(**options)
     except TypeError as error:
-        known = [p for p in inspect.signature(cls).parameters]
-        if unknown := sorted(set(options) - set(known)):
-            raise TypeError(f"agent {name!r} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}") from error
-        raise TypeError(f"agent {name!r}: {error}") from error
-    return agent
+        raise TypeError(f"{who}: {error}") from error
 
 
 def agents_for(task: str | Sequence[str], *, unasked: bool = False, own: bool = False) -> list[str]:
@@ -189,9 +237,7 @@ def agents_for(task: str | Sequence[str], *, unasked: bool = False, own: bool = 
         unasked: leave out those that take part only when named (`Agent.only_when_named`).
         own: leave out, and don't import, those of other packages.
     """
-    from wirelessgym.agent import Agent
-
-    classes = {name: _class("agents", name, Agent) for name in (own_ids if own else ids)("agents")}
+    classes = {name: agent_class(name) for name in (own_ids if own else ids)("agents")}
     family = (task,) if isinstance(task, str) else task
     doing = {name: cls for name, cls in classes.items() if cls.does(family)}
     return [name for name, cls in doing.items() if not (unasked and cls.only_when_named)]

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import cache, cached_property
-from typing import Any, ClassVar, get_type_hints
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from wirelessgym.fields import Action, Field, Obs, Rows
 from wirelessgym.metrics import Metric
-from wirelessgym.scenario import Scenario, refusal
+from wirelessgym.options import check_options
+from wirelessgym.scenario import Scenario
 from wirelessgym.spec import TaskSpec
 
 
@@ -57,9 +57,23 @@ class State(Rows):
     time_step: Tensor
 
 
-@cache
-def _checked_type(hint: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+@dataclass(frozen=True)
+class Showcase:
+    """A comparison that shows what a task is about: small enough for a laptop, large enough that the agents differ.
+
+    Attributes:
+        sweep: the swept field and its values, as in `wirelessgym.compare`.
+        reference: id of the agent that the others are compared with.
+        episodes: how many.
+        scenario: scenario id.
+        overrides: options of the task and fields of the scenario.
+    """
+
+    sweep: str
+    reference: str
+    episodes: int = 128
+    scenario: str = "uma-nlos-32"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,21 +92,19 @@ class Task(ABC):
     differentiable: ClassVar[bool]
     open_loop: ClassVar[bool] = True  # whether no action changes what comes, so that agents may share one trajectory
     bound_varies: ClassVar[bool] = True  # whether the bound differs from step to step of an episode
+    fallback_agent: ClassVar[str] = "random"  # id of the agent whose action replaces one that misses a deadline
+    showcase: ClassVar[Showcase | None] = None  # what the demo shows of it; None leaves it out
 
     def __post_init__(self) -> None:
         """Refuse options of the wrong type or out of range, as their annotations say.
 
         Raises:
             ValueError: naming the task, the option, what is allowed and what came.
+            TypeError: for a scenario that is none.
         """
-        hints = get_type_hints(type(self), include_extras=True)
-        for option in (f.name for f in fields(self) if f.name != "scenario"):
-            value, kind = getattr(self, option), _checked_type(hints[option])
-            try:
-                kind.validate_python(value)
-            except ValidationError as error:
-                said = refusal(error.errors()[0], kind.json_schema())
-                raise ValueError(f"{self.id}: {option}: {said}, got {value!r}") from None
+        if not isinstance(self.scenario, Scenario):
+            raise TypeError(f"{self.id}: scenario: expected a Scenario, got {type(self.scenario).__name__}; see load_scenario")
+        check_options(self.id, type(self), self.options)
 
     @cached_property
     def spec(self) -> TaskSpec:
@@ -197,7 +209,13 @@ class Task(ABC):
         return torch.zeros_like(state.episode, dtype=torch.bool)
 
     def step(self, state: Any, action: Action) -> tuple[Any, Step]:
-        """Score ``action`` at ``state`` and move on; raises what `score` raises. Reward: the headline metric, more is better."""
+        """Score ``action`` at ``state`` and move on; raises what `score` raises. Reward: the headline metric, more is better.
+
+        Raises:
+            TypeError: for a state that is none.
+        """
+        if not isinstance(state, State):
+            raise TypeError(f"{self.id}: state: expected what reset or step returned, got {type(state).__name__}")
         metrics = self.score(state, action)
         state, obs = self.advance(state, action)
         return state, Step(obs, self.reward(metrics), self.terminated(state), metrics)

@@ -53,7 +53,7 @@ class Universal(HeadedAgent):
         CheckpointError: for a checkpoint of another backbone.
     """
 
-    backbone: str | None = "smollm2-135m"
+    backbone: str | Path | None = "smollm2-135m"
     layers: int | None = 6
     dtype: str = "bfloat16"
     rank: int = 8
@@ -81,7 +81,7 @@ class Universal(HeadedAgent):
         if importlib.util.find_spec("transformers") is None or importlib.util.find_spec("peft") is None:
             raise ImportError("universal: a backbone needs transformers and peft: pip install 'wirelessgym[llm]'")
         backbone = Backbone(
-            self.backbone,
+            str(self.backbone),
             layers=self.layers,
             dtype=self.dtype,
             rank=self.rank,

@@ -19,6 +19,7 @@ from wirelessgym.checkpoint import CheckpointError
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent, negative_reward, refuse_misfit, seeded
 from wirelessgym.spec import TaskSpec
+from wirelessgym.subcarriers import fold_subcarriers, one_subcarrier, over_subcarriers, unfold_subcarriers
 from wirelessgym.task import Task
 
 from . import default
@@ -67,7 +68,7 @@ class HeadedAgent(LearnedAgent):
 
     def weights(self, task: TaskSpec) -> torch.nn.Module:
         """See `LearnedAgent.weights`; a task's head is built when the task is first met."""
-        return self._model(task)
+        return self._model(one_subcarrier(task))
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """See `LearnedAgent.act`. Beside a checkpoint's heads only training, by `weights` or `loss`, puts fresh ones.
@@ -81,18 +82,24 @@ class HeadedAgent(LearnedAgent):
             self._require_head(task.id, self._loaded)
         return super().act(task, obs)
 
+    @over_subcarriers
     def forward(self, task: TaskSpec, obs: Obs) -> Action:
         """Return actions as the task's fields have them, with gradients to backbone and heads."""
         return self._think(task, obs)[0]
 
     def loss(self, task: Task, state: Any, obs: Obs, progress: float = 1.0) -> Tensor:
-        """Return the head's own loss where it has one, else the mean reward with its sign turned."""
-        action, context = self._think(task.spec, obs)
-        model = self._model(task.spec)
+        """Return the head's own loss where it has one, else the mean reward with its sign turned.
+
+        A head sees its own observations again, in which subcarriers are rows, and the action with their axis.
+        """
+        spec, seen = fold_subcarriers(task.spec, obs)
+        action, context = self._think(spec, seen)
+        action = unfold_subcarriers(task.spec, action)
+        model = self._model(spec)
         head: Any = model.heads[task.id]
         with self._precision(model, head):
             if hasattr(head, "loss"):
-                own: Tensor = head.loss(task, state, obs, action, context, progress)
+                own: Tensor = head.loss(task, state, seen, action, context, progress)
                 return own
             return negative_reward(task, state, action)
 

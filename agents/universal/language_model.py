@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 import zlib
@@ -12,10 +11,12 @@ from typing import Any
 
 import torch
 
-from wirelessgym.checkpoint import CheckpointError, sha256
+from wirelessgym.checkpoint import CheckpointError
+from wirelessgym.io import sha256
 from wirelessgym.learned import seeded
+from wirelessgym.suggest import closest
 
-from . import models
+from . import model_store
 
 # Architectures that need no file. The first is SmolLM2-135M's, the second GPT-2's (the smallest).
 RANDOM: dict[str, dict[str, Any]] = {
@@ -40,13 +41,13 @@ def language_model(name: str, layers: int | None, dtype: torch.dtype) -> tuple[A
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     folder, digest, seed = None, "", None
-    with models.quiet():
+    with model_store.quiet():
         if name in RANDOM:
             config = AutoConfig.for_model(**RANDOM[name])
         else:
             folder = _folder(name)
             # A known model is known by the file that it comes from: converted by other versions, its own files may differ.
-            digest = models.SOURCES[name].sha256 if name in models.SOURCES else _digest(folder)
+            digest = model_store.SOURCES[name].sha256 if name in model_store.SOURCES else _digest(folder)
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         architecture = _shorten(config, layers)
         if folder is None:
@@ -111,17 +112,17 @@ class _Tokeniser:
 
 def _folder(name: str) -> Path:
     """Folder of a model that isn't random; known ones are checked, others may be fetched from the hub."""
-    if name in models.SOURCES:
-        folder = models.locate(name)
-        if problems := models.verify(name):
+    if name in model_store.SOURCES:
+        folder = model_store.locate(name)
+        if problems := model_store.verify(name):
             raise CheckpointError(f"{name}: {'; '.join(problems)}; run 'wirelessgym models install {name}' to repair it")
         return folder
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    known = [*models.SOURCES, *RANDOM]
-    if folder.is_absolute() or (close := difflib.get_close_matches(name, known, n=1)):
-        hint = f"; did you mean {close[0]!r}?" if not folder.is_absolute() else ""
+    known = [*model_store.SOURCES, *RANDOM]
+    if folder.is_absolute() or (close := closest(name, known)):
+        hint = "" if folder.is_absolute() else f"; did you mean {close!r}?"
         raise ValueError(f"backbone: expected {', '.join(known)}, a folder or a model's name on the hub, got {name!r}{hint}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -27,12 +27,15 @@ class Channel:
         scenario: the radio setting.
         num_users: size of the user axis.
         num_subcarriers: subcarriers to synthesise; 1 is the one at the carrier.
+        subcarrier_spacing_hz: between them; the scenario's by default.
 
     Raises:
         TypeError: for a scenario whose channel can't be sampled.
     """
 
-    def __init__(self, scenario: Scenario, num_users: int, num_subcarriers: int) -> None:
+    def __init__(
+        self, scenario: Scenario, num_users: int, num_subcarriers: int, subcarrier_spacing_hz: float | None = None
+    ) -> None:
         if not isinstance(scenario.channel, ChannelKind):
             raise TypeError(f"channel: expected a ChannelKind, got {type(scenario.channel).__name__}")
         self.scenario, self.kind = scenario, scenario.channel
@@ -41,7 +44,7 @@ class Channel:
             columns=scenario.panel.columns if self.kind.planar else 1,
             rows=scenario.panel.rows if self.kind.planar else 1,
             num_subcarriers=num_subcarriers,
-            subcarrier_spacing_hz=scenario.subcarrier_spacing_hz,
+            subcarrier_spacing_hz=subcarrier_spacing_hz or scenario.subcarrier_spacing_hz,
             slot_s=scenario.slot_duration_s,
         )
 

@@ -1,6 +1,6 @@
 """The command line: ``wirelessgym list | compare | train | report | check | doctor | bench | export | models``.
 
-Commands import what they need when they run, so that help and ``list`` answer at once. Exit codes: 0 fine, 1 an agent
+Commands import what they need when they run, so that help and ``list`` answer at once. Exit codes: 0 success, 1 an agent
 failed or a check found a problem, 2 the request was wrong, 130 Ctrl-C, SIGTERM or SIGHUP. Errors about the request are one
 line; with ``WIRELESSGYM_TRACEBACK=1`` in the environment they come with their traceback.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from wirelessgym import __version__
-from wirelessgym.cli import compare_command, models
+from wirelessgym.cli import compare_command, models_command
 from wirelessgym.cli.arguments import Scenario, Seed, Settings, allow_modules_here, new_folder, overrides, write_reports
 from wirelessgym.cli.errors import reports_errors
 
@@ -97,7 +97,7 @@ compare_command.add_to(app)
 def train(
     config: Annotated[str, typer.Argument(help="Name of a configuration that comes with the agents, or a TOML file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/...")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it was cut off.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in --out.")] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,7 +111,7 @@ def train(
 
     allow_modules_here()
     if resume and out is None:
-        raise ValueError("--resume goes on with the run in --out; name its folder")
+        raise ValueError("--resume continues the run in --out; name its folder")
     folder = out or new_folder("train", [config])
     agent = run(config, folder, resume, progress, overrides=settings or ())
     typer.echo(f"{agent.name}: {agent.num_parameters:,} weights trained, in {folder}")
@@ -138,7 +138,7 @@ def report(
 @reports_errors
 def check(
     target: Annotated[str, typer.Argument(help="module:name, an id, or a scenario's TOML file.")],
-    task: Annotated[str | None, typer.Option(help="For agents: the task; default: each that it offers.")] = None,
+    task: Annotated[str | None, typer.Option(help="For agents: the task; default: each that it does.")] = None,
     scenario: Scenario = None,
     settings: Settings = None,
 ) -> None:
@@ -150,7 +150,7 @@ def check(
     for heading, findings in inspect_target(target, task, scenario, overrides(settings)):
         typer.secho(heading, bold=True)
         problems += _print_findings(findings)
-    typer.echo(f"{problems} problem{'s' * (problems != 1)} found." if problems else "Everything as it should be.")
+    typer.echo(f"{problems} problem{'s' * (problems != 1)} found." if problems else "All checks passed.")
     raise typer.Exit(int(problems > 0))
 
 
@@ -175,39 +175,21 @@ def doctor() -> None:
 @app.command(epilog="Example:  [bold]wirelessgym bench channel --fast[/]")
 @reports_errors
 def bench(
-    what: Annotated[
-        Literal["channel", "env", "executors", "instruction", "decision"] | None,
-        typer.Argument(help="What to time; default: channel and env."),
-    ] = None,
+    what: Annotated[str | None, typer.Argument(help="What to time (see --list); default: channel and env.")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Smaller sizes and fewer repeats.")] = False,
-    out: Annotated[Path | None, typer.Option(help="JSON file for the table of decisions.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the results, where there is one.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Say what can be timed, and stop.")] = False,
 ) -> None:
-    """Time the channel layer against Sionna's own path, and the environments against the tasks they wrap.
-
-    With [bold]instruction[/], a language model's shared instruction against the same words in front of every sequence; with
-    [bold]decision[/], latency and memory of the universal agent beside classical ones; with [bold]executors[/], comparisons in
-    one process, in local processes and on Ray.
-    """
-    if out is not None and what != "decision":
-        raise ValueError(f"--out belongs to 'bench decision', got {what or 'no argument'}")
+    """Time things against what they replace or wrap: the channel layer against Sionna's own path, environments against tasks."""
     from wirelessgym import register_envs
-    from wirelessgym.bench import bench_channel, bench_env, bench_instruction
+    from wirelessgym.bench import available, run
 
+    if listed:
+        for name, line in available().items():
+            typer.echo(f"{name:<16}{line}")
+        return
     register_envs()
-    if what == "instruction":
-        bench_instruction(fast=fast)
-    if what == "decision":
-        from wirelessgym.cost import bench_decision
-
-        bench_decision(fast, out)
-    if what == "executors":
-        from wirelessgym.bench_executors import bench_executors
-
-        bench_executors(fast=fast)
-    if what in (None, "channel"):
-        bench_channel(fast=fast)
-    if what in (None, "env"):
-        bench_env(fast=fast)
+    run(what, fast, out)
 
 
 @app.command(epilog="Example:  [bold]wirelessgym export channel_prediction --episodes 1000 --out data.h5[/]")
@@ -231,7 +213,7 @@ def export(
     typer.echo(f"{path}: {episodes} episodes of {task}, seed {seed}")
 
 
-app.add_typer(models.app, name="models")
+app.add_typer(models_command.app, name="models")
 
 
 def _folder(path: Path) -> Path:

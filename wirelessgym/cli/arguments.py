@@ -42,21 +42,34 @@ def overrides(settings: list[str] | None, target: Callable[..., object] | None =
     taken = {parameter.name for parameter in parameters if parameter.kind is not Parameter.VAR_KEYWORD}
     for key in found:
         if key in taken:
-            raise ValueError(f"--set {key}: this is an option of its own, use --{key.replace('_', '-')}")
+            raise ValueError(
+                f"--set {key}: this is no field or option of the task but an argument of the command, use {_flag(key)}"
+            )
     return found
 
 
+def _flag(key: str) -> str:
+    """How a parameter of a comparison is given on the command line."""
+    return {"task": "TASK", "deadline_s": "--deadline-ms", "agent_timeout_s": "--agent-timeout"}.get(
+        key, f"--{key.replace('_', '-')}"
+    )
+
+
 def allow_modules_here() -> None:
-    """Let ``module:name`` find modules in the current folder, and Gymnasium find our environments."""
+    """Let ``module:name`` find modules in the current folder, and Gymnasium find our environments.
+
+    The folder comes last, here and in worker processes: a ``random.py`` in it doesn't stand in for Python's own.
+    """
     from wirelessgym import register_envs
 
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # at the end: a folder's own random.py doesn't stand in for Python's
+    os.environ["PYTHONSAFEPATH"] = "1"
+    here = os.getcwd()
+    sys.path[:] = [*(folder for folder in sys.path if folder not in ("", here)), here]
     register_envs()
 
 
 def new_folder(task: str, scenarios: list[str | Path]) -> Path:
-    """Name a folder in ``runs`` that nobody has yet."""
+    """Name a folder in ``runs`` that doesn't exist yet."""
     from datetime import datetime
 
     names = "+".join(Path(str(scenario)).stem for scenario in scenarios)

@@ -29,23 +29,24 @@ def compare(
     agents: Annotated[
         list[str] | None,
         typer.Option(
-            help="Agents with commas between; options as id:option=value, your own as module:name. Default: all formulas but ml."
+            help="Comma-separated agents; options as id:option=value, your own as module:name. "
+            "Default: every non-learned agent except ml."
         ),
     ] = None,
     scenario: Annotated[
-        list[str] | None, typer.Option(help="Scenario ids or TOML files with commas between; default: the task's own.")
+        list[str] | None, typer.Option(help="Comma-separated scenario ids or TOML files; default: the task's own.")
     ] = None,
     episodes: Annotated[int, typer.Option(help="Episodes for each agent at each point.")] = 256,
     seed: Annotated[int | None, typer.Option(help="Seed of all episodes. Default: 7.", show_default=False)] = None,
     seed_file: Annotated[
         Path | None, typer.Option(help="Text file that a secret seed is made of; records name it by a digest.")
     ] = None,
-    reference: Annotated[str | None, typer.Option(help="Agent that differences are taken to; default: the first.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Reference agent for differences; default: the first.")] = None,
     sweep: Annotated[
-        str | None, typer.Option(metavar="FIELD=START:STOP:STEP", help="Swept field; also FIELD=VALUE,VALUE.")
+        str | None, typer.Option(metavar="FIELD=START:STOP:STEP", help="Field to sweep; also FIELD=VALUE,VALUE.")
     ] = None,
     settings: Settings = None,
-    processes: Annotated[int | None, typer.Option(help="Processes; default: as many as pay.")] = None,
+    processes: Annotated[int | None, typer.Option(help="Number of processes; default: chosen automatically.")] = None,
     executor: Annotated[
         Literal["here", "processes", "ray"] | None, typer.Option(help="Who works; default: local processes where they pay.")
     ] = None,
@@ -59,11 +60,13 @@ def compare(
         float, typer.Option(metavar="SECONDS", help="Longest wait for an answer of an agent from elsewhere.")
     ] = 600.0,
     deadline_ms: Annotated[
-        float | None, typer.Option(help="Time limit of a decision; a late answer counts as the fallback's.")
+        float | None, typer.Option(help="Time limit for each decision; late answers are replaced by the fallback's.")
     ] = None,
-    fallback: Annotated[str | None, typer.Option(help="Agent that stands in for late answers.")] = None,
+    fallback: Annotated[
+        str | None, typer.Option(help="Agent whose actions replace late answers; default: the task's own.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder; the same one again goes on where it was cut off. Default: runs/...")
+        Path | None, typer.Option(help="Output folder; naming the same one again continues an interrupted run. Default: runs/...")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
     progress: Annotated[bool, typer.Option(help="Show progress.")] = True,
@@ -102,7 +105,7 @@ def compare(
         )
     except KeyboardInterrupt:
         if out is None:
-            typer.echo(f"Add --out {folder} to the same command to go on from here.", err=True)
+            typer.echo(f"Add --out {folder} to the same command to continue from here.", err=True)
         raise
     if table.records:
         write_reports(table.records, folder, title)

@@ -8,23 +8,27 @@ from typing import Any
 import numpy as np
 
 from wirelessgym.env.spaces import Array
+from wirelessgym.options import whole_number
 
 
 def row_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
     """Return one seed for each row: s, s + 1, ... for an int, None for rows that go on with their next episode.
 
     Raises:
-        ValueError: for a list of another length than ``num_envs``, or a negative seed.
+        ValueError: for a list of another length than ``num_envs``, or a seed outside [0, 2^63).
+        TypeError: for a seed that is no integer.
     """
     if seed is None:
         return [None] * num_envs
-    if isinstance(seed, int | np.integer):
-        return [int(seed) + row for row in range(num_envs)]
-    seeds = [None if s is None else int(s) for s in seed]
+    if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str):
+        seeds = [None if s is None else whole_number("seed", s) for s in seed]
+    else:
+        first = whole_number("seed", seed)
+        seeds = [first + row for row in range(num_envs)]
     if len(seeds) != num_envs:
         raise ValueError(f"seed: expected one for each of {num_envs} rows, got {len(seeds)}")
-    if negative := [s for s in seeds if s is not None and s < 0]:
-        raise ValueError(f"seed: expected numbers of at least 0, got {negative[0]}")
+    if wrong := [s for s in seeds if s is not None and not 0 <= s < 2**63]:
+        raise ValueError(f"seed: expected integers in [0, 2^63), got {wrong[0]}")
     return seeds
 
 

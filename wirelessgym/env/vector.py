@@ -94,7 +94,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
             options: ``reset_mask``, a bool array (num_envs,), needs autoreset mode ``DISABLED``.
 
         Raises:
-            ValueError: for a wrong number of seeds, a negative one, an unknown option, or a mask that doesn't fit.
+            ValueError: for a wrong number of seeds, one outside [0, 2^63), an unknown option, or a mask that doesn't fit.
+            TypeError: for a seed that is no integer.
             ResetNeeded: for a mask before all rows were reset once.
         """
         rows = rows_to_reset(options, self.num_envs)
@@ -102,11 +103,12 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
             raise ValueError("reset_mask: needs autoreset_mode DISABLED; under SAME_STEP rows reset themselves")
         if len(rows) < self.num_envs and self._rollout is None:
             raise ResetNeeded("reset_mask: reset all rows once first")
+        seeds = row_seeds(seed, self.num_envs)
         if isinstance(seed, int | np.integer):
             super().reset(seed=int(seed))
         with torch.no_grad():
             # Who resets with a seed may well do so in a loop, where episodes drawn ahead would go to waste.
-            state, obs = self._pool.take(rows, ahead=not self._begin(rows, seed))
+            state, obs = self._pool.take(rows, ahead=not self._begin(rows, seeds))
         arrays = self._start(rows, state, obs)
         if len(rows) < self.num_envs:
             arrays = {key: _replaced(self._seen[key], rows, value) for key, value in arrays.items()}
@@ -161,9 +163,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
         rows = [slice(row, row + 1) for row in range(self.num_envs)]
         return tuple(self.task.render(take(state, row), take(action, row)) for row in rows)
 
-    def _begin(self, rows: Array, seed: int | Sequence[int | None] | None) -> bool:
+    def _begin(self, rows: Array, seeds: list[int | None]) -> bool:
         """Seed those of ``rows`` that get a seed; say whether any did."""
-        seeds = row_seeds(seed, self.num_envs)
         if self._rollout is None and None in seeds:
             drawn = row_seeds(int(self.np_random.integers(2**31)), self.num_envs)
             seeds = [new if old is None else old for old, new in zip(seeds, drawn, strict=True)]

@@ -26,14 +26,14 @@ from wirelessgym.evaluate.summary import Plan, Point, summarise
 from wirelessgym.evaluate.sweep import SweepError, parse_sweep
 from wirelessgym.isolation.process import TIMEOUT_S
 from wirelessgym.learned import FIRST_TRAINING_SEED
+from wirelessgym.options import is_number, whole_number
 from wirelessgym.parallel import Automatic, Executor, make_executor
 from wirelessgym.parallel.processes import Processes
 from wirelessgym.record import Record, Sweep, read_records, write_record
-from wirelessgym.registry import agents_for, make_task, own_ids, task_class
+from wirelessgym.registry import agents_for, as_task_class, load_scenario, make_task, own_ids
 from wirelessgym.scenario import Scenario
 from wirelessgym.task import Task
 
-FALLBACKS = {"precoding": "mrt", "detection": "mf", "channel_prediction": "hold"}
 FLOOR = "random"
 PIPED_WIDTH = 120  # rich takes 80 columns for what is no terminal
 
@@ -129,8 +129,7 @@ def compare(
             without ``shard``.
         deadline_s: seconds for one decision. Agents then act on one episode at a time, and a late answer is replaced by
             the fallback's; results depend on the machine's speed.
-        fallback: id of the agent that stands in (``hold`` for channel prediction, ``mrt`` for precoding, ``mf`` for
-            detection, ``random`` otherwise).
+        fallback: id of the agent that stands in; by default the task's own (`Task.fallback_agent`).
         out: folder for ``records/*.json``, ``results.csv`` and ``blocks/``, from which a later call goes on.
         progress: whether to show progress on a terminal.
         show: whether to print the tables.
@@ -149,7 +148,7 @@ def compare(
         WorkerError: if a worker of the executor ends while it works.
         KeyboardInterrupt: after Ctrl-C, once what is finished is saved.
     """
-    cls = task_class(task) if isinstance(task, str) else task
+    cls = as_task_class(task)
     _check_numbers(episodes, seed, agent_timeout_s, deadline_s)
     points = _points(cls, scenario, sweep, overrides)
     worker = make_executor(executor, processes)
@@ -205,14 +204,18 @@ def _done(
 
 
 def _check_numbers(episodes: int, seed: int | SecretSeed, agent_timeout_s: float, deadline_s: float | None) -> None:
+    whole_number("episodes", episodes)
     if episodes < 2:
         raise ValueError(f"episodes: expected at least 2, since intervals are over episodes, got {episodes}")
-    if not isinstance(seed, SecretSeed) and not 0 <= seed < FIRST_TRAINING_SEED:
-        raise ValueError(f"seed: expected 0 to 2^61 - 1, since learned agents train on the episodes of larger seeds, got {seed}")
-    if not agent_timeout_s > 0:
-        raise ValueError(f"agent_timeout_s: expected a positive number of seconds, got {agent_timeout_s}")
-    if deadline_s is not None and not 0 < deadline_s < math.inf:
-        raise ValueError(f"deadline_s: expected a positive, finite number of seconds, got {deadline_s}")
+    if not isinstance(seed, SecretSeed):
+        whole_number("seed", seed)
+        if not 0 <= seed < FIRST_TRAINING_SEED:
+            raise ValueError(
+                f"seed: expected 0 to 2^61 - 1, since learned agents train on the episodes of larger seeds, got {seed}"
+            )
+    for name, seconds in (("deadline_s", deadline_s), ("agent_timeout_s", agent_timeout_s)):
+        if seconds is not None and not (is_number(seconds) and 0 < seconds < math.inf):
+            raise ValueError(f"{name}: expected a positive number of seconds (finite), got {seconds!r}")
 
 
 def _points(
@@ -221,12 +224,19 @@ def _points(
     sweep: str | Mapping[str, Sequence[Any]] | None,
     overrides: Mapping[str, Any],
 ) -> list[Point]:
-    settings = [scenario] if scenario is None or isinstance(scenario, str | Path | Scenario) else list(scenario)
+    if scenario is None or isinstance(scenario, str | Path | Scenario):
+        settings = [cls.default_scenario if scenario is None else scenario]
+    elif isinstance(scenario, Sequence):
+        settings = [load_scenario(one) for one in scenario]
+    else:
+        raise TypeError(f"scenario: expected an id, a TOML file, a Scenario or a list of them, got {scenario!r}")
     if not settings:
         raise ValueError("scenario: expected at least one, got an empty list")
     if sweep is None:
         return [Point(make_task(cls, one, **overrides), None) for one in settings]
     axis, values = parse_sweep(sweep)
+    if axis in ("task", "scenario"):
+        raise SweepError(f"{axis} is no field to sweep; give several scenarios as scenario, or compare task by task")
     if axis in overrides:
         raise SweepError(f"{axis} is swept and set to {overrides[axis]!r} at once")
     if axis == "tx_power_dbw" and overrides.get("noise_power_dbw") is None:
@@ -262,7 +272,7 @@ def _plan(
         floor = added = specs[-1].name
     stand_in: AgentSpec | None = None
     if deadline_s is not None:
-        (stand_in,) = players.specs([fallback or FALLBACKS.get(family[0], FLOOR)], family)
+        (stand_in,) = players.specs([fallback or task.fallback_agent], family)
     elif fallback is not None:
         raise ValueError(f"fallback {fallback!r} stands in for late answers and needs deadline_s")
     return Plan(tuple(specs), floor, added, reference or names[0], seed, episodes, deadline_s, stand_in)

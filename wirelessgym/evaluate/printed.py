@@ -1,4 +1,4 @@
-"""Printed tables: a comparison as it stands in a terminal, headline metric only."""
+"""Printed tables: a comparison as a terminal shows it, headline metric only."""
 
 from __future__ import annotations
 

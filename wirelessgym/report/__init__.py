@@ -6,20 +6,24 @@ No mean is shown without its interval and the number of episodes.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from wirelessgym import __version__
+from wirelessgym.io import write_text_atomically
 from wirelessgym.metrics import Metric
 from wirelessgym.record import Record
 from wirelessgym.registry import UnknownIdError, task_class
-from wirelessgym.report import wording
+from wirelessgym.report import text as words
 from wirelessgym.report.figures import point_figure, sweep_figure
-from wirelessgym.report.tables import Section, Table, arrow, label, point_table, sections, sweep_table
+from wirelessgym.report.markdown import code_block, literal
+from wirelessgym.report.tables import Cell, Section, Table, arrow, label, point_table, sections, sweep_table
 
 CSV_COLUMNS = (
     "task", "scenario", "sweep_axis", "sweep_value", "agent", "role", "status", "seed", "episodes", "metric", "unit",
@@ -50,7 +54,7 @@ def write_html(records: Sequence[Record], path: Path | str, title: str | None = 
     Raises:
         ValueError: without records.
     """
-    return _write(path, _render("report.html.j2", records, title, figures=True))
+    return write_text_atomically(path, _render("report.html.j2", records, title, figures=True))
 
 
 def write_markdown(records: Sequence[Record], path: Path | str, title: str | None = None) -> Path:
@@ -59,19 +63,24 @@ def write_markdown(records: Sequence[Record], path: Path | str, title: str | Non
     Raises:
         ValueError: without records.
     """
-    return _write(path, _render("report.md.j2", records, title, figures=False))
+    return write_text_atomically(path, _render("report.md.j2", records, title, figures=False))
 
 
 def write_csv(records: Sequence[Record], path: Path | str) -> Path:
-    """Write one line for each record and metric; the paired difference stands in the headline metric's line."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, CSV_COLUMNS)
-        writer.writeheader()
-        for record in records:
-            writer.writerows(_csv_lines(record))
-    return path
+    """Write one line for each record and metric; the paired difference stands in the headline metric's line.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, CSV_COLUMNS)
+    writer.writeheader()
+    for record in records:
+        writer.writerows({key: _no_formula(value) for key, value in line.items()} for line in _csv_lines(record))
+    return write_text_atomically(path, text.getvalue())
+
+
+def _no_formula(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _csv_lines(record: Record) -> list[dict[str, object]]:
@@ -112,17 +121,19 @@ def markdown_table(records: Sequence[Record]) -> str:
     )
 
 
-def _markdown(table: Table) -> str:
-    def cell(text: str) -> str:
-        return text.replace("|", "\\|").replace("\n", " ")
-
+def _markdown(table: Table) -> Markup:
     heads = [" ".join(p for p in (c.title, c.direction, f"({c.unit})" if c.unit else "") if p) for c in table.columns]
-    lines = [heads, ["---:" if column.numeric else ":---" for column in table.columns]]
+    lines = [[literal(head) for head in heads], ["---:" if column.numeric else ":---" for column in table.columns]]
     for row in table.rows:
-        line = [(f"**{c.text}**" if c.best else c.text) + (f" {c.interval}" if c.interval else "") for c in row.cells]
+        line = [_markdown_cell(cell) for cell in row.cells]
         line[0] = f"_{line[0]}_" if row.role != "agent" else line[0]
         lines.append(line)
-    return "\n".join("| " + " | ".join(cell(text) for text in line) + " |" for line in lines)
+    return Markup("\n".join("| " + " | ".join(line) + " |" for line in lines))
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = literal(cell.text)
+    return (f"**{text}**" if cell.best else text) + (f" {literal(cell.interval)}" if cell.interval else "")
 
 
 def _views(records: Sequence[Record], figures: bool) -> list[_View]:
@@ -137,13 +148,13 @@ def _view(section: Section, figures: bool) -> _View:
     draw = sweep_figure if swept else point_figure
     return _View(
         section=section,
-        heading=wording.heading(section),
-        setting=wording.setting(section),
-        sentence=wording.result(section),
-        unit=wording.unit_of(section.first).removeprefix(" in "),
-        caption=wording.caption(section),
+        heading=words.heading(section),
+        setting=words.setting(section),
+        sentence=words.result(section),
+        unit=words.unit_of(section.first).removeprefix(" in "),
+        caption=words.caption(section),
         figure=draw(section) if figures else "",
-        figure_caption=wording.figure_caption(section),
+        figure_caption=words.figure_caption(section),
         overview=sweep_table(section) if swept else None,
         points=list(zip(names, (point_table(records) for _, records in section.points), strict=True)),
     )
@@ -165,45 +176,41 @@ def _render(template: str, records: Sequence[Record], title: str | None, figures
     views = _views(records, figures)
     runs = list(dict.fromkeys((r.provenance.git, r.provenance.dirty) for r in records))
     versions = {f"{name} {found}": None for r in records for name, found in r.provenance.versions.items()}
-    return _templates().get_template(template).render(
-        title=title or wording.title(records),
+    return _templates(template.endswith(".md.j2")).get_template(template).render(
+        title=title or words.title(records),
         version=__version__,
         views=views,
         agents=[name for name in dict.fromkeys(r.agent for r in records if r.role == "agent")],
-        episodes=wording.listing([f"{n:,}" for n in sorted({r.episodes for r in records})]),
-        seeds=wording.listing([str(n) for n in sorted({r.seed for r in records}, key=str)]),
-        commands=wording.commands(records),
+        episodes=words.listing([f"{n:,}" for n in sorted({r.episodes for r in records})]),
+        seeds=words.listing([str(n) for n in sorted({r.seed for r in records}, key=str)]),
+        commands=words.commands(records),
         commits=[f"{git}{' with changes' if dirty else ''}" for git, dirty in runs if git],
         versions=list(versions),
-        channels=wording.channels(records),
-        machines=list(dict.fromkeys(wording.machine(r.provenance.hardware) for r in records)),
-        wall_time=wording.duration(sum(r.provenance.wall_time_s for r in records)),
+        channels=words.channels(records),
+        machines=list(dict.fromkeys(words.machine(r.provenance.hardware) for r in records)),
+        wall_time=words.duration(sum(r.provenance.wall_time_s for r in records)),
         failed=[r for r in records if r.status == "failed"],
-        notes=wording.notes(records),
+        notes=words.notes(records),
         definitions=_definitions(records),
     )  # fmt: skip
 
 
-@lru_cache(maxsize=1)
-def _templates() -> Environment:
+@lru_cache(maxsize=2)
+def _templates(markdown: bool) -> Environment:
+    """Templates whose every value is escaped, unless it's markup already: as HTML or as Markdown."""
     environment = Environment(
         loader=PackageLoader("wirelessgym.report", "."),
-        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        autoescape=not markdown,
+        finalize=literal if markdown else None,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
         "arrow": arrow,
-        "capitalise_first": wording.capitalised,
-        "last_line": wording.last_line,
+        "capitalise_first": words.capitalised,
+        "code_block": code_block,
+        "last_line": words.last_line,
         "markdown_rows": _markdown,
     }
     return environment
-
-
-def _write(path: Path | str, text: str) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path

@@ -19,8 +19,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from wirelessgym.options import is_number
 from wirelessgym.record import Record, Value
-from wirelessgym.report.tables import Section, arrow, by_role, is_number, label, measured, unit_label
+from wirelessgym.report.tables import Section, arrow, by_role, label, measured, unit_label
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B3A8C", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
@@ -69,7 +70,7 @@ def sweep_figure(section: Section) -> str:
                 role = next(r.role for r in found if r)
                 _curve(axes, agent, role, line, next(style) if role == "agent" else 0)
         if not numeric:
-            axes.set_xticks(places, [label(value) for value in values])
+            axes.set_xticks(places, [_plain(label(value)) for value in values])
         elif len(places) <= 9:
             axes.set_xticks(places)
         _scale(axes.yaxis, axes.set_yscale, section.records)
@@ -77,7 +78,7 @@ def sweep_figure(section: Section) -> str:
         axes.set_ylabel(_label(section.first))
         axes.margins(x=0.03)
         handles, names = axes.get_legend_handles_labels()
-        # An entry takes about a twelfth of an inch a letter, and half an inch for its line.
+        # An entry takes about a twelfth of an inch per letter, and half an inch for its line.
         columns = max(1, int(WIDTH_INCHES / (0.55 + 0.085 * max(map(len, names)))))
         figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), columns), handlelength=3.4)
         return _svg(figure, f"{section.first.headline} over {section.axis} for {', '.join(section.agents)}")
@@ -93,7 +94,7 @@ def _curve(axes: Axes, agent: str, role: str, line: Sequence[tuple[float, Value]
     else:
         colour, dashes, marker, size = INK, (0, (1, 1.5)) if role == "floor" else (0, (5, 2)), "", 0.0
     axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(places, means, color=colour, linestyle=dashes, marker=marker, markersize=size, linewidth=1.5, label=agent)
+    axes.plot(places, means, color=colour, linestyle=dashes, marker=marker, markersize=size, linewidth=1.5, label=_plain(agent))
 
 
 def point_figure(section: Section) -> str:
@@ -118,8 +119,8 @@ def point_figure(section: Section) -> str:
             low, high = value.ci95 or (0.0, 0.0)
             dashes = (0, (1, 1.5)) if record.role == "floor" else (0, (5, 2))
             axes.axvspan(low, high, color=INK, alpha=0.1, linewidth=0)
-            axes.axvline(value.mean or 0.0, color=INK, linestyle=dashes, linewidth=1.2, label=record.agent)
-        axes.set_yticks(range(len(agents)), [record.agent for record, _ in agents])
+            axes.axvline(value.mean or 0.0, color=INK, linestyle=dashes, linewidth=1.2, label=_plain(record.agent))
+        axes.set_yticks(range(len(agents)), [_plain(record.agent) for record, _ in agents])
         axes.set_ylim(max(len(agents), 1) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
@@ -129,11 +130,16 @@ def point_figure(section: Section) -> str:
         for record, value in (s for s in limits if s not in near):
             side = "left" if record.higher_is_better else "right"
             floor = measured(value)
-            text = f"{record.agent} at {floor.text} {floor.interval}, off to the {side}"
+            text = f"{_plain(record.agent)} at {floor.text} {floor.interval}, off to the {side}"
             figure.text(0.02, 0.995, text, va="top", color=INK, fontsize=9)
         if near:
             figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=2, handlelength=2.6)
         return _svg(figure, f"{records[0].headline} of {', '.join(record.agent for record, _ in agents)}")
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib draws as it is: no formula between dollar signs, no leading underscore, which hides a label."""
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def _of(records: Iterable[Record], agent: str) -> Record | None:

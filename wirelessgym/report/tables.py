@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wirelessgym.options import is_number
 from wirelessgym.record import Record, Value
 
 ABSENT = "–"
@@ -145,11 +146,6 @@ def _shared_settings(record: Record) -> str:
 
 def _order(value: Any) -> tuple[int, float, str]:
     return (0, float(value), "") if is_number(value) else (1, 0.0, str(value))
-
-
-def is_number(value: Any) -> bool:
-    """Whether a swept value has a place on an axis."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def label(value: Any) -> str:

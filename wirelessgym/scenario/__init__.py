@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
-from wirelessgym.scenario.complaints import complaints, refusal
+from wirelessgym.io import read_toml
+from wirelessgym.options import refusal
+from wirelessgym.scenario.complaints import complaints
 from wirelessgym.scenario.kinds import ChannelSettings, channel_class, channel_kinds, channel_settings
 from wirelessgym.scenario.overrides import TOP_LEVEL_KEYS, channel_label, in_tables, laid_over, merged, parse_assignment
 from wirelessgym.scenario.values import SINGLE_ANTENNA, FloatSpan, Panel, ScenarioError, Strict, number_or_range, span
@@ -119,7 +121,7 @@ class Scenario(Strict):
             ScenarioError: if the file is no TOML, or a key or value in it is wrong.
         """
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = read_toml(path)
         except tomllib.TOMLDecodeError as error:
             raise ScenarioError(f"scenario {path.stem}: {path} is not valid TOML: {error}") from error
         usual = {"user_panel": SINGLE_ANTENNA.model_dump()}  # of which a file or an override may change one key

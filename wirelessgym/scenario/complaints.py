@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
+from wirelessgym.options import refusal
 from wirelessgym.scenario.kinds import built_in_kinds, channel_class, channel_kinds
 from wirelessgym.scenario.values import ScenarioError
+from wirelessgym.suggest import closest
 
 
 def complaints(problems: list[Any], owner: type[BaseModel], data: Mapping[str, Any]) -> list[str]:
@@ -66,25 +67,8 @@ def _hint(keys: list[str], owner: type[BaseModel], data: Mapping[str, Any]) -> s
     channel = data.get("channel")
     if not tables and isinstance(channel, Mapping) and channel.get("kind") in channel_kinds():
         candidates = {name: f"channel.{name}" for name in channel_class(channel["kind"]).model_fields} | candidates
-    if close := difflib.get_close_matches(last, candidates, n=1):
-        return f"did you mean {candidates[close[0]]!r}?"
+    if close := closest(last, candidates):
+        return f"did you mean {candidates[close]!r}?"
     if tables == ["channel"] and (having := [kind for kind in built_in_kinds() if last in channel_class(kind).model_fields]):
         return f"a channel of kind {data['channel']['kind']!r} has none, one of kind {' or '.join(map(repr, having))} has"
     return f"known keys: {', '.join(owner.model_fields)}"
-
-
-def refusal(problem: Any, schema: Mapping[str, Any]) -> str:
-    """What was expected instead, in words, from a complaint of pydantic's and the field's JSON schema."""
-    if problem["type"] in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
-        return f"allowed is {_allowed_range(schema)}"
-    message: str = problem["msg"].removeprefix("Value error, ")
-    return message[0].lower() + message[1:]
-
-
-def _allowed_range(schema: Mapping[str, Any]) -> str:
-    """The bounds of a field, which may stand in one of several alternatives."""
-    schemas = [schema]
-    while not any(bound in schemas[0] for bound in ("minimum", "exclusiveMinimum")):
-        schemas = schemas[0].get("anyOf", []) + schemas[1:]
-    low, high = schemas[0].get("minimum"), schemas[0]["maximum"]
-    return f"{low} to {high}" if low is not None else f"above {schemas[0]['exclusiveMinimum']}, up to {high}"

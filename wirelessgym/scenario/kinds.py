@@ -6,7 +6,6 @@ use is imported. Other packages add theirs through the entry point group ``wirel
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -15,6 +14,7 @@ from typing import Any, ClassVar
 
 from wirelessgym.plugins import public_class
 from wirelessgym.scenario.values import ScenarioError, Strict
+from wirelessgym.suggest import hint
 
 _FOLDER = Path(__file__).parents[1] / "channel" / "kinds"
 
@@ -67,10 +67,7 @@ def channel_class(kind: str) -> type[ChannelSettings]:
         if not (isinstance(loaded, type) and issubclass(loaded, ChannelSettings)):
             raise TypeError(f"entry point {kind!r} of wirelessgym.channels: expected a ChannelKind class, got {loaded!r}")
         return loaded
-    known = channel_kinds()
-    close = difflib.get_close_matches(kind, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-    raise LookupError(f"channel.kind: no channel is of kind {kind!r}; {hint}")
+    raise LookupError(f"channel.kind: no channel is of kind {kind!r}; {hint(kind, channel_kinds())}")
 
 
 def channel_settings(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from wirelessgym.io import parse_toml_value
 from wirelessgym.scenario.kinds import channel_class
 from wirelessgym.scenario.values import ScenarioError
 
@@ -31,9 +32,15 @@ TOP_LEVEL_KEYS = ("model", *_TOP_LEVEL)
 
 
 def merged(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``data`` with ``overrides`` (dotted or nested keys) laid over it."""
+    """Return ``data`` with ``overrides`` (dotted or nested keys) laid over it.
+
+    Raises:
+        ScenarioError: for a key that is no text.
+    """
     result = dict(data)
     for key, value in overrides.items():
+        if not isinstance(key, str):
+            raise ScenarioError(f"scenario: expected the name of a key, got {key!r}")
         head, _, rest = key.partition(".")
         if rest:
             value = {rest: value}
@@ -117,14 +124,16 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     """Split ``key=value`` from a command line; the value is read as TOML, and as a string where it is none.
 
     Raises:
-        ScenarioError: without ``=``.
+        ScenarioError: without ``=``, or over several lines.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ScenarioError(f"expected key=value, got {text!r}")
+    if "\n" in key or "\n" in value.strip():
+        raise ScenarioError(f"expected key=value on one line, got {text!r}")
     if value.strip().lower() == "none":
         return key.strip(), None
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+        return key.strip(), parse_toml_value(value)
     except tomllib.TOMLDecodeError:
         return key.strip(), value.strip()

@@ -22,7 +22,7 @@ from wirelessgym.episodes import require_single_antenna_users, sample_episodes, 
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.images import Image, as_image, new_figure
 from wirelessgym.metrics import Metric, decibels, energy, from_decibels, inner
-from wirelessgym.task import State, Task
+from wirelessgym.task import Showcase, State, Task
 from wirelessgym.tasks._geometry_bound import geometry_bound
 
 _SOURCE = "Liu et al., J. Commun. Inf. Netw. 9(2), 2024"
@@ -73,6 +73,10 @@ class ChannelPrediction(Task):
 
     id: ClassVar[str] = "channel_prediction"
     default_scenario: ClassVar[str] = "uma-nlos-128"
+    fallback_agent: ClassVar[str] = "hold"
+    showcase: ClassVar[Showcase | None] = Showcase(
+        "speed_kmh=10,30,60,100", "ar_beamdelay", 64, overrides={"snr_db": (5, 20), "horizon": 1}
+    )
     differentiable: ClassVar[bool] = True
     bound_varies: ClassVar[bool] = False
     metrics: ClassVar[tuple[Metric, ...]] = (

@@ -1,8 +1,8 @@
 """Uplink signal detection: several users send QAM symbols at once, the base station tells them apart.
 
-``y = H x + n`` for a few received vectors per step, over which the channel stands still. The agent sees y and H and answers with
-an estimate of every symbol, and if the task asks for them with log-likelihood ratios of their bits. Setting: Zheng and Dai, arXiv
-2412.20772.
+``y = H x + n`` for a few received vectors per step, over which the channel stands still, on one subcarrier or on each of several.
+The agent sees y and H and answers with an estimate of every symbol, and with log-likelihood ratios of their bits if the task asks
+for them. Setting: Zheng and Dai, arXiv 2412.20772.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from wirelessgym.episodes import (
 )
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.images import Image, as_image, new_figure
-from wirelessgym.metrics import Metric, energy, inner
+from wirelessgym.metrics import Metric, energy, inner, per_row
 from wirelessgym.modulation import (
     BITS_PER_SYMBOL,
     bits_of,
@@ -37,7 +37,8 @@ from wirelessgym.modulation import (
     nearest,
     posterior_mean_variance,
 )
-from wirelessgym.task import Task
+from wirelessgym.subcarriers import leading_axis, require_subcarriers, subcarriers_first, tone_spacing_hz
+from wirelessgym.task import Showcase, Task
 
 _SOURCE = "Zheng and Dai, arXiv 2412.20772"
 _METRICS = (
@@ -56,7 +57,7 @@ _METRICS = (
 
 @dataclass(frozen=True)
 class DetectionState(UsersState):
-    """State of `Detection`, beside what `UsersState` holds.
+    """State of `Detection`, beside what `UsersState` holds. With several subcarriers an axis of them follows the batch.
 
     Attributes:
         h: true channel of this step, shape (batch, antennas, users), complex64.
@@ -75,32 +76,42 @@ class DetectionState(UsersState):
 class Detection(Task):
     """Estimate the users' symbols.
 
+    With several subcarriers, each has a channel, symbols of unit mean energy and noise of its own; errors are counted over all of
+    them.
+
     Attributes:
         modulation: ``"qpsk"``, ``"16qam"`` or ``"64qam"``, unit mean energy, Gray labels of 3GPP TS 38.211.
         num_slots: received vectors per step.
         noise_power_observable: whether the agent is told the noise power.
         llrs: whether an action also holds the LLR of every bit, log P(b=1) / P(b=0).
+        subcarriers: how many, spaced evenly over the scenario's band (`wirelessgym.subcarriers.tone_spacing_hz`); 1 is the one at
+            the carrier. Several are a leading axis of ``received``, ``csi``, symbols and LLRs.
     """
 
     modulation: Literal["qpsk", "16qam", "64qam"] = "16qam"
     num_slots: Annotated[int, Bounds(ge=1, le=1000)] = 6
     noise_power_observable: bool = True
     llrs: bool = False
+    subcarriers: Annotated[int, Bounds(ge=1, le=4096)] = 1
 
     id: ClassVar[str] = "detection"
     default_scenario: ClassVar[str] = "uma-nlos-64"
+    fallback_agent: ClassVar[str] = "mf"
+    showcase: ClassVar[Showcase | None] = Showcase("snr_db=0:20:5", "oamp", overrides={"num_users": 8, "horizon": 1})
     differentiable: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = _METRICS
 
     def __post_init__(self) -> None:
-        """See `Task.__post_init__`; also refuses users with several antennas."""
+        """See `Task.__post_init__`; also refuses more subcarriers than the scenario has, and users with several antennas."""
         super().__post_init__()
+        require_subcarriers(self.id, self.scenario, self.subcarriers)
         require_single_antenna_users(self.id, self.scenario)
 
     @cached_property
     def channel(self) -> Channel:
-        """The narrowband channel layer."""
-        return Channel(self.scenario, self.scenario.max_users, num_subcarriers=1)
+        """The channel layer, on the task's subcarriers."""
+        spacing_hz = tone_spacing_hz(self.scenario, self.subcarriers)
+        return Channel(self.scenario, self.scenario.max_users, self.subcarriers, spacing_hz)
 
     @cached_property
     def constellation(self) -> Tensor:
@@ -110,10 +121,12 @@ class Detection(Task):
     @property
     def observation_fields(self) -> tuple[Field, ...]:
         """See `Task.observation_fields`."""
+        axis, several = leading_axis(self.subcarriers), self.subcarriers > 1
         users, antennas = self.scenario.max_users, self.scenario.num_antennas
+        received, known = (*axis, self.num_slots, antennas), "channel H, as the receiver knows it"
         fields = [
-            Field("received", (self.num_slots, antennas), "complex64", "sqrt(W)", -1e6, 1e6, "received vectors y"),
-            Field("csi", (antennas, users), "complex64", "1", -1e6, 1e6, "channel H, as the receiver knows it"),
+            Field("received", received, "complex64", "sqrt(W)", -1e6, 1e6, "received vectors y", per_subcarrier=several),
+            Field("csi", (*axis, antennas, users), "complex64", "1", -1e6, 1e6, known, per_subcarrier=several),
         ]
         if self.noise_power_observable:
             fields.append(Field("noise_power", (), "float32", "W", 0.0, 1e12, "noise power per receive antenna"))
@@ -122,17 +135,19 @@ class Detection(Task):
     @property
     def action_fields(self) -> tuple[Field, ...]:
         """See `Task.action_fields`."""
-        shape = (self.num_slots, self.scenario.max_users)
-        symbols = Field("symbols", shape, "complex64", "1", -10.0, 10.0, "estimate of each symbol")
-        bits = (*shape, BITS_PER_SYMBOL[self.modulation])
-        llrs = Field("llrs", bits, "float32", "1", -100.0, 100.0, "log P(b=1) / P(b=0) of each bit")
+        several = self.subcarriers > 1
+        shape = (*leading_axis(self.subcarriers), self.num_slots, self.scenario.max_users)
+        symbols = Field("symbols", shape, "complex64", "1", -10.0, 10.0, "estimate of each symbol", per_subcarrier=several)
+        bits, meaning = (*shape, BITS_PER_SYMBOL[self.modulation]), "log P(b=1) / P(b=0) of each bit"
+        llrs = Field("llrs", bits, "float32", "1", -100.0, 100.0, meaning, per_subcarrier=several)
         return (symbols, llrs) if self.llrs else (symbols,)
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[DetectionState, Obs]:
         """See `Task.reset`. SNR is that of all users' signals together, per receive antenna."""
         sampled = sample_episodes(self.channel, episodes, seed, self.horizon)
         batch, users, antennas = len(sampled.seed), self.scenario.max_users, self.scenario.num_antennas
-        h = torch.zeros(batch, antennas, users, dtype=torch.complex64)
+        axis = leading_axis(self.subcarriers)
+        h = torch.zeros(batch, *axis, antennas, users, dtype=torch.complex64)
         state = self._received(
             DetectionState(
                 seed=sampled.seed,
@@ -144,8 +159,8 @@ class Detection(Task):
                 csi_noise_power=sample_csi_noise_power(self.scenario, sampled),
                 h=h,
                 csi=h,
-                sent=torch.zeros(batch, self.num_slots, users, dtype=torch.int64),
-                received=torch.zeros(batch, self.num_slots, antennas, dtype=torch.complex64),
+                sent=torch.zeros(batch, *axis, self.num_slots, users, dtype=torch.int64),
+                received=torch.zeros(batch, *axis, self.num_slots, antennas, dtype=torch.complex64),
             )
         )
         return state, self._observe(state)
@@ -164,14 +179,15 @@ class Detection(Task):
     def bound_metrics(self, state: DetectionState) -> dict[str, Tensor]:
         """Genie-aided matched filter: every other user's signal is known and removed, then the best estimate of each symbol.
 
-        It errs at least as little as any detector does on average. The exact maximum-likelihood detector is the agent ``ml``.
+        On average its error is no larger than that of any detector. The exact maximum-likelihood detector is the agent ``ml``.
         """
-        gain = energy(state.h.mT.flatten(0, 1)).unflatten(0, state.present.shape).clamp_min(1e-30)
+        columns = state.h.mT
+        gain = energy(columns.flatten(0, -2)).unflatten(0, columns.shape[:-1]).clamp_min(1e-30)
         noise = state.received - self._noiseless(state)
-        filtered = inner(state.h.mT[:, None], noise[:, :, None]) / gain[:, None]
+        filtered = inner(columns[..., None, :, :], noise[..., None, :]) / gain[..., None, :]
         points = self._points(state)
         estimate = points[state.sent] + filtered
-        variance = (state.noise_power[:, None] / gain)[:, None].expand(estimate.shape)
+        variance = (per_row(state.noise_power, gain.ndim) / gain)[..., None, :].expand(estimate.shape)
         return self._score_symbols(state, posterior_mean_variance(estimate, variance, points)[0], decide=estimate)
 
     def render(self, state: DetectionState, action: Action | None = None) -> Image:
@@ -180,7 +196,7 @@ class Detection(Task):
         points = self.constellation
         plane.scatter(points.real, points.imag, marker="+", color="0.5", label="constellation")
         if action is not None:
-            symbols = (action["symbols"] if isinstance(action, dict) else action)[0].detach()
+            symbols = (action["symbols"] if isinstance(action, dict) else action)[0].detach().flatten(0, -2)
             for k in range(symbols.shape[-1]):
                 if state.present[0, k]:
                     plane.scatter(symbols[:, k].real, symbols[:, k].imag, s=12, label=f"user {k}")
@@ -190,18 +206,19 @@ class Detection(Task):
 
     def _received(self, state: DetectionState) -> DetectionState:
         """The state with the channel, symbols and received vectors of its step."""
-        users, antennas = self.scenario.max_users, self.scenario.num_antennas
-        h = self.channel.response(state.drop, state.time_step)[:, :, 0, 0, :, 0].mT.contiguous()
+        axis, users, antennas = leading_axis(self.subcarriers), self.scenario.max_users, self.scenario.num_antennas
+        h = subcarriers_first(self.channel.response(state.drop, state.time_step)[:, :, 0, 0]).mT.contiguous()
 
         def rows(purpose: str) -> list[torch.Generator]:
             return generators(state.seed, state.episode, purpose, state.time_step)
 
         csi = h
         if self.scenario.csi_snr_db is not None:
-            error = complex_normal((antennas, users), rows("csi"))
-            csi = h + error * (state.csi_noise_power.sqrt()[:, None] * state.present)[:, None]
-        sent = integers(0, len(self.constellation), (self.num_slots, users), rows("symbols"))
-        noise = complex_normal((self.num_slots, antennas), rows("noise")) * state.noise_power.sqrt()[:, None, None]
+            error = complex_normal((*axis, antennas, users), rows("csi"))
+            csi = h + error * per_row(state.csi_noise_power.sqrt()[:, None] * state.present, h.ndim)
+        sent = integers(0, len(self.constellation), (*axis, self.num_slots, users), rows("symbols"))
+        noise = complex_normal((*axis, self.num_slots, antennas), rows("noise"))
+        noise = noise * per_row(state.noise_power.sqrt(), noise.ndim)
         state = replace(state, h=h, csi=csi, sent=sent)
         return replace(state, received=self._noiseless(state) + noise)
 
@@ -210,7 +227,7 @@ class Detection(Task):
         return self.constellation.to(state.sent.device)
 
     def _noiseless(self, state: DetectionState) -> Tensor:
-        return inner(self._points(state)[state.sent].conj()[:, :, None], state.h[:, None])
+        return inner(self._points(state)[state.sent].conj()[..., None, :], state.h[..., None, :, :])
 
     def _observe(self, state: DetectionState) -> Obs:
         known = {
@@ -224,24 +241,28 @@ class Detection(Task):
 
     def _score_symbols(self, state: DetectionState, symbols: Tensor, decide: Tensor | None = None) -> dict[str, Tensor]:
         """NMSE and SER of estimates over the users that take part; decisions are made on ``decide`` where that differs."""
-        present = state.present[:, None]
+        present = per_row(state.present, state.sent.ndim)
         points = self._points(state)
         sent = points[state.sent]
         squared_error, symbol_energy = energy((symbols - sent) * present), energy(sent * present)
         wrong = (nearest(symbols if decide is None else decide, points) != state.sent) & present
         return {
             "nmse": squared_error / symbol_energy,
-            "ser": wrong.sum((1, 2)) / (self.num_slots * state.present.sum(-1)),
+            "ser": wrong.flatten(1).sum(-1) / self._num_symbols(state),
             "squared_error": squared_error,
             "symbol_energy": symbol_energy,
         }
 
     def _score_llrs(self, state: DetectionState, llrs: Tensor) -> dict[str, Tensor]:
         sent = bits_of(state.sent, llrs.shape[-1])
-        present = state.present[:, None]
-        symbols = self.num_slots * state.present.sum(-1)
+        present = per_row(state.present, state.sent.ndim)
+        symbols = self._num_symbols(state)
         wrong = ((llrs > 0) != sent) & present[..., None]
         return {
-            "ber": wrong.sum((1, 2, 3)) / (symbols * llrs.shape[-1]),
-            "gmi": (generalised_mutual_information(llrs, sent) * present).sum((1, 2)) / symbols,
+            "ber": wrong.flatten(1).sum(-1) / (symbols * llrs.shape[-1]),
+            "gmi": (generalised_mutual_information(llrs, sent) * present).flatten(1, -2).sum((1, 2)) / symbols,
         }
+
+    def _num_symbols(self, state: DetectionState) -> Tensor:
+        """How many symbols each row counts, shape (batch,)."""
+        return self.subcarriers * self.num_slots * state.present.sum(-1)

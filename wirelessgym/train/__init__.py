@@ -1,6 +1,7 @@
-"""Training of learned agents in closed loop: what is behind ``wirelessgym train CONFIG`` and ``wirelessgym.train.train``.
+"""Training of learned agents: what is behind ``wirelessgym train CONFIG`` and ``wirelessgym.train.train``.
 
-Every step draws fresh episodes, lets the agent act, and follows the gradient of its loss through the task's own step.
+Every step samples fresh episodes, lets the agent act, and follows the gradient of its loss: through the task's own step where
+that is differentiable, by the score function where actions are choices, see `wirelessgym.policy_gradient`.
 """
 
 from wirelessgym.train.config import Configuration, ConfigurationError, TaskEntry, read_configuration

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +11,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from wirelessgym.io import read_toml
+from wirelessgym.options import refusal
+from wirelessgym.policy_gradient import PolicyGradient
 from wirelessgym.registry import UnknownIdError, make_task, training_files
-from wirelessgym.scenario import Scenario, parse_assignment, refusal
+from wirelessgym.scenario import Scenario, parse_assignment
+from wirelessgym.suggest import hint
 from wirelessgym.task import Task
 
 LARGEST_SEED = 2**61 - 1  # training and validation seeds have that much room each, see wirelessgym.learned
@@ -38,10 +42,10 @@ class TaskEntry(_Strict):
     Attributes:
         task: task id.
         scenario: scenario id or TOML file; by default the task's own.
-        batch: episodes of a step.
+        batch: episodes per step.
         weight: how often this entry is chosen, relative to the others (``task_choice = "random"``).
         loss_scale: factor of this entry's loss.
-        validation_episodes: episodes that validation plays; 0 for none.
+        validation_episodes: how many episodes validation plays; 0 for no validation.
         overrides: options of the task and fields of the scenario, as in `wirelessgym.make_task`; ``"none"`` stands for None
             where that is a field's default (``csi_snr_db = "none"``: perfect CSI).
     """
@@ -81,20 +85,24 @@ class Configuration(_Strict):
     Attributes:
         agent: registry id or ``module:name`` of a `LearnedAgent`.
         seed: of fresh weights, and of training and validation episodes (added to FIRST_TRAINING_SEED and FIRST_VALIDATION_SEED
-            of `wirelessgym.learned`). Going on from a checkpoint wants another seed than its training had: the same one draws
-            the same episodes again.
+            of `wirelessgym.learned`). Training further from a checkpoint needs another seed than its training had: the same one
+            samples the same episodes again.
         steps: number of updates.
-        validate_every: steps between validations; there is one before the first step and one after the last, too.
-        checkpoint_every: steps between checkpoints; there is one after the last, too.
-        learning_rate: largest one, reached after the warm-up and falling to 0 along a cosine.
-        warmup_steps: steps over which it rises linearly.
+        validate_every: steps between validations, beside those before the first step and after the last.
+        checkpoint_every: steps between checkpoints, beside that after the last step.
+        learning_rate: the largest one, reached after the warm-up; it then falls to 0 along a cosine.
+        warmup_steps: steps over which it rises linearly; at most half of all steps, however short the run.
         weight_decay: of AdamW, on weights with two or more axes.
         gradient_clip: largest Euclidean norm of a gradient; longer ones are scaled down to it.
         precision: ``"bf16"`` computes losses under bfloat16 autocast.
         threads: torch threads.
-        draw_ahead: whether another process draws the next episodes while a step computes; changes no result.
-        task_choice: which entry of ``tasks`` a step uses: drawn by weight, or one after the other.
-        keep: which weights the run returns: the last ones, or those of the best validation (the mean over entries of the
+        samples_per_episode: how often a step plays each of its episodes, where the loss is the score function: tasks with
+            discrete actions that have consequences. See `PolicyGradient`, as for the next two.
+        entropy_bonus: weight of the policy's entropy in that loss, in units of the reward per nat.
+        discount: weight of a reward one step later in that loss.
+        draw_ahead: whether another process samples the next episodes while a step computes; changes no result.
+        task_choice: which entry of ``tasks`` a step uses: one at random, by weight, or each in turn.
+        keep: which weights the run returns: the last ones, or those of the best validation (by the mean over entries of the
             relative gain since the validation before the first step).
         agent_options: options of the agent; ``"none"`` stands for None where an option's type has it (``layers = "none"``).
         tasks: what to train on.
@@ -111,6 +119,9 @@ class Configuration(_Strict):
     gradient_clip: float = Field(default=1.0, gt=0, le=1e6)
     precision: Literal["no", "bf16"] = "no"
     threads: int = Field(default=1, ge=1, le=1024)
+    samples_per_episode: int = Field(default=8, ge=2, le=10_000)
+    entropy_bonus: float = Field(default=0.0, ge=0, le=1e6)
+    discount: float = Field(default=1.0, gt=0, le=1)
     draw_ahead: bool = True
     task_choice: Literal["random", "round_robin"] = "random"
     keep: Literal["last", "best"] = "last"
@@ -124,8 +135,6 @@ class Configuration(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.warmup_steps >= self.steps:
-            raise ValueError(f"warmup_steps lies below steps, got {self.warmup_steps} and {self.steps}")
         if self.task_choice == "round_robin" and any(entry.weight != 1 for entry in self.tasks):
             raise ValueError('weights of tasks count where task_choice is "random"; leave them out of a round robin')
         if self.keep == "best" and not any(entry.validation_episodes for entry in self.tasks):
@@ -141,6 +150,22 @@ class Configuration(_Strict):
             seen[entry.task] = count = seen.get(entry.task, 0) + 1
             names.append(entry.task if count == 1 else f"{entry.task}-{count}")
         return tuple(names)
+
+    @property
+    def policy_gradient(self) -> PolicyGradient:
+        """Settings of the score function."""
+        return PolicyGradient(self.samples_per_episode, self.entropy_bonus, self.discount)
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0: linear warm-up, then half a cosine that reaches 0 after the last step.
+
+        Source of the cosine: Loshchilov and Hutter, "SGDR", ICLR 2017, equation (5), with one period.
+        """
+        warmup = min(self.warmup_steps, self.steps // 2)
+        if step < warmup:
+            return self.learning_rate * (step + 1) / warmup
+        share = (step - warmup) / (self.steps - warmup)
+        return self.learning_rate * (1 + math.cos(math.pi * share)) / 2
 
     def plain(self) -> dict[str, Any]:
         """Everything, as JSON and TOML can hold it."""
@@ -195,13 +220,12 @@ def _contents(config: str | Path | Mapping[str, Any] | Configuration) -> tuple[s
     if isinstance(config, str) and not config.endswith(".toml"):
         files = training_files()
         if config not in files:
-            close = difflib.get_close_matches(config, files, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(files) or 'none'}, or a path ending in .toml"
-            raise UnknownIdError(f"no training configuration is called {config!r}; {hint}")
+            said = hint(config, files, known_as="expected a path ending in .toml, or one of")
+            raise UnknownIdError(f"no training configuration is called {config!r}; {said}")
         config = files[config]
     path = Path(config)
     try:
-        return path.stem, tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.stem, read_toml(path)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"configuration {path.stem}: {path} is not valid TOML: {error}") from error
 
@@ -239,9 +263,7 @@ def _complaint(problem: Any) -> str:
     key = ".".join(loc)
     owner = TaskEntry if loc[:1] == ["tasks"] and len(loc) > 2 else Configuration
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(loc[-1], owner.model_fields, n=1)
-        hint = f"did you mean {'.'.join([*loc[:-1], close[0]])!r}?" if close else f"known keys: {', '.join(owner.model_fields)}"
-        return f"unknown key {key!r}; {hint}"
+        return f"unknown key {key!r}; {hint(loc[-1], owner.model_fields, prefix=key[: -len(loc[-1])], known_as='known keys')}"
     if problem["type"] == "missing":
         return f"missing key {key!r}"
     if not key:  # about the configuration as a whole

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from wirelessgym.fields import Action
+from wirelessgym.fields import Action, Obs, clone, num_rows, to
 from wirelessgym.learned import LearnedAgent
-from wirelessgym.rollouts import measured, per_episode
-from wirelessgym.statistics import Array, Series
+from wirelessgym.rollouts import Array, Rollout, Transition, measured, per_episode
+from wirelessgym.statistics import Series
 from wirelessgym.task import Task
-from wirelessgym.train.draw import Batch
+from wirelessgym.train.sampling import Batch
 
 NOT_FINITE = "NaN or infinite"  # how `Field.check` names what it refuses
 
 
 def headline(task: Task, agent: LearnedAgent, batches: Sequence[Batch], device: torch.device) -> float:
-    """The task's headline metric over the first observation of each episode, reduced as comparisons do; NaN for refused actions.
+    """The task's headline metric, reduced as comparisons do; NaN for refused actions.
 
-    The agent sees what it sees in comparisons: settings and observations.
+    Open-loop tasks are validated on the first observation of each episode, as they are trained; in others the agent plays whole
+    episodes. It sees what it sees in comparisons: the task's spec and observations.
     """
     found: list[dict[str, Array]] = []
-    for state, obs in batches:
-        action = agent.act(task.spec, {key: value.to(device, copy=True) for key, value in obs.items()})
+    for batch in batches:
         try:
             with torch.no_grad():
-                found.append(per_episode(task, [measured(state, task.score(state, _on_cpu(action)))]))
+                found.append(per_episode(task, _play(task, agent, batch, device)))
         except ValueError as error:
             if NOT_FINITE not in str(error):
                 raise
@@ -42,6 +40,18 @@ def headline(task: Task, agent: LearnedAgent, batches: Sequence[Batch], device: 
     return Series(numerator, denominator, metric.decibel).value
 
 
+def _play(task: Task, agent: LearnedAgent, batch: Batch, device: torch.device) -> list[Transition]:
+    state, obs = batch
+    agent.reset(num_rows(state))
+
+    def act(_: object, seen: Obs) -> Action:
+        return to(agent.act(task.spec, to(clone(seen), device)), "cpu")
+
+    if task.open_loop:
+        return [measured(state, task.score(state, act(state, obs)))]
+    return list(Rollout(task, state, obs).play(act))
+
+
 def mean_gain(tasks: Mapping[str, Task], first: Mapping[str, float], now: Mapping[str, float]) -> float:
     """How much better than ``first`` the values are, relative to them, as a mean over entries; -inf if one isn't finite."""
     gains = []
@@ -50,9 +60,3 @@ def mean_gain(tasks: Mapping[str, Task], first: Mapping[str, float], now: Mappin
         gains.append(sign * (value - first[label]) / max(abs(first[label]), 1e-12))
     mean = float(np.mean(gains))
     return mean if math.isfinite(mean) else -math.inf
-
-
-def _on_cpu(action: Action) -> Any:
-    if isinstance(action, Tensor):
-        return action.cpu()
-    return {key: value.cpu() for key, value in action.items()}

@@ -79,6 +79,6 @@ class Head(SizedNetwork):
     def loss(self, task: Task, state: Any, obs: Obs, action: Action, context: None, progress: float) -> Tensor:
         """Return the mean of ``|x_hat - x|^2`` over all symbols of users that take part."""
         symbols = action["symbols"] if isinstance(action, dict) else action
-        sent = points_of(task.spec, symbols)[state.sent]
+        symbols, sent = symbols.flatten(0, -3), points_of(task.spec, symbols)[state.sent].flatten(0, -3)
         present = served(obs["csi"].mT).to(symbols.device)[:, None].expand(sent.shape)
         return ((symbols - sent).abs().square() * present).sum() / present.sum().clamp_min(1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from wirelessgym.agents.universal.backbone import Backbone
 
-from wirelessgym.checkpoint import sha256
+from wirelessgym.io import sha256
 from wirelessgym.learned import seeded
 
 WIDTH, LAYERS, SEQUENCES, TOKENS = 32, 3, 5, 6

@@ -232,7 +232,7 @@ def notes(records: Sequence[Record]) -> list[str]:
     if any(record.role == "genie" for record in records):
         said.append("A genie sees what no agent sees, the true state. It is a yardstick and no rival.")
     if any(record.role == "floor" for record in records):
-        said.append("The floor is what an agent gets that does nothing with its observation.")
+        said.append("The floor is what an agent gets that ignores its observation.")
     if any(record.latency_s for record in records):
         said.append(
             "Latency is the time for one decision, one observation at a time on one thread of the machine named above; "

