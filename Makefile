@@ -65,7 +65,8 @@ test-ray: $(RAY)/.installed
 
 $(RAY)/.installed: requirements.lock requirements-ray.lock pyproject.toml
 	@echo "set-up: an environment with Ray, from requirements.lock and requirements-ray.lock"
-	@$(PYTHON) -m venv $(RAY)
+	@$(PYTHON) -m venv $(RAY) >/dev/null 2>&1 || { \
+		$(PYTHON) -m venv --clear --without-pip $(RAY) && $(PYTHON) -m pip -qq --python $(RAY)/bin/python install pip; }
 	@$(RAY)/bin/python -m pip install -qq $$(grep '^torch==' requirements.lock)
 	@$(RAY)/bin/python -m pip install -qq --requirement requirements.lock --requirement requirements-ray.lock
 	@$(RAY)/bin/python -m pip install -qq --no-deps --no-build-isolation --editable .

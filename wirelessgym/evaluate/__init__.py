@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from wirelessgym.agent_spec import AgentSpec, unique
 from wirelessgym.evaluate.estimate import fitting_workers, needs, refuse_too_large, warning
 from wirelessgym.evaluate.kept import Outcomes
 from wirelessgym.evaluate.players import Players
-from wirelessgym.evaluate.printed import printed
 from wirelessgym.evaluate.runner import Work, cut, run_blocks
 from wirelessgym.evaluate.seeds import SecretSeed
 from wirelessgym.evaluate.shards import Shard
 from wirelessgym.evaluate.summary import Plan, Point, summarise
 from wirelessgym.evaluate.sweep import SweepError, parse_sweep
+from wirelessgym.evaluate.table import PIPED_WIDTH, Table
 from wirelessgym.isolation.process import TIMEOUT_S
 from wirelessgym.learned import FIRST_TRAINING_SEED
 from wirelessgym.options import is_number, whole_number
@@ -34,51 +32,9 @@ from wirelessgym.registry import agents_for, as_task_class, load_scenario, make_
 from wirelessgym.scenario import Scenario
 from wirelessgym.task import Task
 
+__all__ = ["Table", "compare"]
+
 FLOOR = "random"
-PIPED_WIDTH = 120  # rich takes 80 columns for what is no terminal
-
-
-@dataclass(frozen=True)
-class Table:
-    """The result of a comparison; prints itself.
-
-    Attributes:
-        records: one for each agent at each point, then that point's floor and bound.
-    """
-
-    records: list[Record]
-
-    @property
-    def exit_code(self) -> int:
-        """1 if an agent failed, else 0."""
-        return int(any(record.status == "failed" for record in self.records))
-
-    def to_html(self, path: Path | str) -> Path:
-        """Write one self-contained page."""
-        from wirelessgym.report import write_html
-
-        return write_html(self.records, path)
-
-    def to_markdown(self, path: Path | str) -> Path:
-        """Write the tables as Markdown."""
-        from wirelessgym.report import write_markdown
-
-        return write_markdown(self.records, path)
-
-    def to_csv(self, path: Path | str) -> Path:
-        """Write one line for each record and metric."""
-        from wirelessgym.report import write_csv
-
-        return write_csv(self.records, path)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from printed(self.records)
-
-    def __str__(self) -> str:
-        """The tables as plain text."""
-        file = io.StringIO()
-        Console(file=file, width=PIPED_WIDTH, color_system=None).print(self)
-        return file.getvalue()
 
 
 def compare(
