@@ -6,7 +6,6 @@ The constants are fits to what blocks of precoding, detection and prediction too
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
