@@ -156,6 +156,8 @@ class Field:
             value = torch.from_numpy(np.ascontiguousarray(value))
         if not isinstance(value, Tensor):
             raise TypeError(f"{self.name}: expected a tensor of shape {(batch, *self.shape)}, got {type(value).__name__}")
+        if kind := storage(value):
+            raise TypeError(f"{self.name}: expected a dense tensor, got a {kind} one")
         if tuple(value.shape) != (batch, *self.shape):
             raise ValueError(f"{self.name}: expected shape {(batch, *self.shape)} (batch first), got {tuple(value.shape)}")
         if value.dtype != self.torch_dtype:
@@ -189,6 +191,17 @@ _ALLOWED = frozenset(CHARACTERS)
 def _index(uniform: Tensor, count: int) -> Tensor:
     """Cut [0, 1] into equal parts and return the number of each entry's, int64."""
     return (uniform.double() * count).long().clamp_max(count - 1)
+
+
+def storage(value: Tensor) -> str:
+    """Say how a tensor is stored if it isn't simply its numbers in memory (nested, meta, quantised, sparse); empty if it is."""
+    if value.is_nested:
+        return "nested"
+    if value.is_meta:
+        return "meta"
+    if value.is_quantized:
+        return "quantised"
+    return "" if value.layout == torch.strided else "sparse"
 
 
 def to_real(value: Tensor) -> Tensor:

@@ -16,9 +16,10 @@ from universal_agents import TASKS, TINY_BACKBONE, episodes, stirred, universal
 import wirelessgym
 import wirelessgym.train
 from wirelessgym import make_agent
-from wirelessgym.agent_spec import agent_specs, named_agent
+from wirelessgym.agent_spec import named_agent
 from wirelessgym.check import check_agent
 from wirelessgym.checkpoint import CheckpointError, read_card, save_weights
+from wirelessgym.evaluate.players import agent_specs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.registry import agents_for, load_scenario
 from wirelessgym.task import Task
