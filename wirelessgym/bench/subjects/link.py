@@ -9,11 +9,11 @@ import torch
 
 import wirelessgym
 from wirelessgym.bench.measure import Row, seconds, show
-from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.link.ldpc import code_for
 from wirelessgym.link.mcs import HIGHEST_MCS, LOWEST_MCS, MCS_TABLE
 from wirelessgym.link.qam import demodulate, modulate
 from wirelessgym.link.sionna_reference import SumProduct
+from wirelessgym.parallel import one_thread
 from wirelessgym.registry import make_task
 
 BY_DEFAULT = True
