@@ -125,6 +125,13 @@ def test_ratios_of_qpsk_are_linear_in_the_estimate() -> None:
     assert torch.allclose(llrs(estimate, variance, constellation("qpsk")), expected, rtol=1e-5)
 
 
+def test_ratios_grow_as_the_noise_falls_down_to_a_variance_of_1e_minus_7() -> None:
+    estimate = torch.full((4,), 1e-4 + 1e-4j, dtype=torch.complex64)
+    ratios = llrs(estimate, torch.tensor([1e-5, 1e-6, 1e-7, 1e-9]), constellation("qpsk"))[:, 0]
+    expected = -4 * math.sqrt(0.5) * 1e-4 / torch.tensor([1e-5, 1e-6, 1e-7, 1e-7])
+    assert torch.allclose(ratios, expected, rtol=0.05)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_ratios_without_noise_name_the_sent_bits_and_stay_finite(name: str) -> None:
     points = constellation(name)
