@@ -161,6 +161,17 @@ def test_error_of_the_known_channel_counts_as_noise() -> None:
         assert rates[1] > rates[0] + 0.1, name
 
 
+@pytest.mark.parametrize("name", ["lmmse", "lmmse_soft", "oamp", "ep"])
+def test_each_user_adds_the_error_of_its_channel_to_the_noise(name: str) -> None:
+    obs, _ = episodes(4, 5, 8, snr_db=10)
+    obs["csi"][:, :, 1:3] = 0  # two of the five take no part
+    told = obs | {"csi_noise_power": torch.full((4,), 0.1)}
+    louder = obs | {"noise_power": obs["noise_power"] + 3 * 0.1}
+    agent, task = make_agent(name), detection(llrs=True)
+    for key, value in agent.act(task, told).items():
+        assert torch.allclose(value, agent.act(task, louder)[key], atol=1e-4), key
+
+
 def test_ratios_of_the_matched_filter_reckon_with_the_other_users() -> None:
     obs, sent = episodes(200, 6, 32, snr_db=20)
     action = make_agent("mf").act(detection(llrs=True), obs)
@@ -219,6 +230,19 @@ def test_oamps_filter_is_decorrelated() -> None:
     left_over = torch.eye(4) - w @ h
     expected = (left_over.abs().square().sum((1, 2)) * 0.3 + w.abs().square().sum((1, 2)) * noise[:, 0]) / 4
     assert torch.allclose(filtered_variance(eigenvalues, spectrum, variance, noise, 4)[:, 0], expected, rtol=1e-4)
+
+
+def test_oamp_reads_the_error_of_its_symbols_from_what_noise_does_not_explain() -> None:
+    from wirelessgym.agents.oamp import error_variance
+
+    obs, sent = episodes(100, 8, 64, snr_db=10, slots=20)
+    generator = torch.Generator().manual_seed(2)
+    eigenvalues = torch.linalg.eigvalsh(obs["csi"].mH @ obs["csi"])[:, None]
+    for variance in (0.1, 1.0):
+        error = torch.randn(sent.shape, dtype=torch.complex64, generator=generator) * math.sqrt(variance)
+        estimate = constellation("16qam")[sent] + error
+        found = error_variance(obs, estimate, obs["noise_power"][:, None, None], eigenvalues)
+        assert found.mean().item() == pytest.approx(variance, rel=0.05)
 
 
 def test_oamp_knows_the_error_of_its_last_filter() -> None:
