@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wirelessgym.modulation import BITS_PER_SYMBOL, bits_of, constellation, generalised_mutual_information, nearest
+from wirelessgym.modulation import BITS_PER_SYMBOL, bits_of, constellation, generalised_mutual_information, llrs, nearest
 from wirelessgym.registry import make_agent, make_task
 from wirelessgym.task import Task
 
@@ -179,6 +179,35 @@ def test_ratios_of_the_matched_filter_reckon_with_the_other_users() -> None:
     rate = generalised_mutual_information(action["llrs"], bits).mean()
     for factor in (0.5, 2.0):
         assert generalised_mutual_information(factor * action["llrs"], bits).mean() < rate
+
+
+def test_the_matched_filter_takes_other_users_and_noise_for_one_gaussian_error() -> None:
+    obs, _ = episodes(6, 3, 8, snr_db=0)
+    h, noise = obs["csi"], float(obs["noise_power"][0])
+    ratios = make_agent("mf").act(detection(llrs=True), obs)["llrs"]
+    for k in range(3):
+        strength = h[:, :, k].norm(dim=-1) ** 2
+        estimate = (obs["received"] @ h[:, :, k].conj()[..., None])[..., 0] / strength[:, None]
+        coupling = [(h[:, :, k].conj() * h[:, :, j]).sum(-1).abs().square() for j in range(3) if j != k]
+        variance = sum(coupling) / strength**2 + noise / strength
+        assert torch.allclose(
+            ratios[:, :, k],
+            llrs(estimate, variance[:, None].expand(estimate.shape), constellation("16qam")),
+            atol=1e-3,
+            rtol=1e-3,
+        )
+
+
+def test_lmmse_without_its_bias_is_the_symbol_and_an_error_of_the_variance_it_tells() -> None:
+    from wirelessgym.agents._detection import linear_mmse
+
+    obs, sent = episodes(300, 4, 6, snr_db=3, slots=30)
+    symbols = constellation("16qam")[sent]
+    estimate, unbiased, variance = linear_mmse(obs, obs["noise_power"])
+    assert (unbiased * symbols.conj()).mean().real.item() == pytest.approx(1, abs=0.02)
+    assert (estimate * symbols.conj()).mean().real.item() < 0.8
+    told = variance.mean().item()
+    assert (unbiased - symbols).abs().square().mean().item() == pytest.approx(told, rel=0.03)
 
 
 def test_maximum_likelihood_is_best_of_all() -> None:

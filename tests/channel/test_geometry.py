@@ -65,8 +65,18 @@ def test_looking_along_the_panels_own_axis_polarisation_does_not_turn():
 
 @pytest.mark.parametrize(
     ("zenith_deg", "azimuth_deg", "gain_dbi"),
-    [(90, 0, 8), (90, 32.5, 5), (90, -32.5, 5), (57.5, 0, 5), (122.5, 0, 5), (90, 65, -4), (122.5, 32.5, 2), (90, 180, -22), (0, 0, -22)],
-)  # fmt: skip
+    [
+        (90, 0, 8),
+        (90, 32.5, 5),
+        (90, -32.5, 5),
+        (57.5, 0, 5),
+        (122.5, 0, 5),
+        (90, 65, -4),
+        (122.5, 32.5, 2),
+        (90, 180, -22),
+        (0, 0, -22),
+    ],
+)
 def test_an_elements_gain_falls_with_the_square_of_the_angle_to_30_db_below_its_peak(zenith_deg, azimuth_deg, gain_dbi):
     amplitude = element_amplitude(direction(degrees(zenith_deg), degrees(azimuth_deg)), "38.901")
     assert 20 * math.log10(amplitude.item()) == pytest.approx(gain_dbi, abs=1e-6)
