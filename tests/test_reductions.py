@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from toy_task import USERS, Toy
 
+from wirelessgym import make_task, rollout
 from wirelessgym.metrics import Metric
 from wirelessgym.rollouts import Transition, per_episode
 
@@ -36,9 +38,16 @@ def test_means_are_over_the_steps_that_an_episode_lasted_and_ratios_have_sums():
     assert "share" not in found
 
 
-def test_sums_of_episodes_that_all_last_are_sums_too():
-    steps = [step([True], part=[1.0], whole=[4.0]), step([True], part=[2.0], whole=[5.0])]
-    assert {name: value.tolist() for name, value in per_episode(TASK, steps).items()} == {"part": [3.0], "whole": [9.0]}
+def test_where_all_episodes_last_means_are_means_and_sums_are_sums_too():
+    steps = [step([True], rate=[1.0], part=[1.0], whole=[4.0]), step([True], rate=[2.0], part=[2.0], whole=[5.0])]
+    found = {name: value.tolist() for name, value in per_episode(TASK, steps).items()}
+    assert found == {"rate": [1.5], "part": [3.0], "whole": [9.0]}
+
+
+def test_a_rollout_of_one_step_has_one_value_per_episode():
+    task = make_task(Toy, horizon=1)
+    metrics = rollout(task, lambda obs: obs["received"], *task.reset(range(3), 1))
+    assert metrics["nmse"].shape == (3, 1) and metrics["error"].shape == (3, 1, USERS)
 
 
 def test_sums_of_vectors_leave_out_absent_entries_and_what_comes_after_the_end():
