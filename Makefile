@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TENSORFLOW := $(VENV)/.installed-tensorflow
+RAY := .venv-ray
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # One thread a process: OpenMP threads that spin while they wait slow small tensors down many times on shared cores.
@@ -13,12 +14,13 @@ export OMP_WAIT_POLICY ?= passive
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-tensorflow lint format bench wheel lock clean
+.PHONY: help setup demo test test-tensorflow test-ray lint format bench wheel lock clean
 
 help:
 	@echo "make demo             compare the baselines on the three tasks; writes runs/demo/report.html"
 	@echo "make test             format, lint, types, layers and tests"
 	@echo "make test-tensorflow  the tests that need TensorFlow, which is installed for them"
+	@echo "make test-ray         comparisons on a Ray of two workers, in an environment of its own"
 	@echo "make setup            only set up .venv"
 	@echo "make lint | format    check | fix style"
 	@echo "make bench            measure speed against Sionna's own path"
@@ -58,6 +60,18 @@ test: lint
 test-tensorflow: $(TENSORFLOW)
 	$(BIN)/pytest -k "tensorflow or keras or interop"
 
+test-ray: $(RAY)/.installed
+	$(RAY)/bin/pytest -n 0 tests/test_ray.py
+
+$(RAY)/.installed: requirements.lock requirements-ray.lock pyproject.toml
+	@echo "set-up: an environment with Ray, from requirements.lock and requirements-ray.lock"
+	@$(PYTHON) -m venv $(RAY) >/dev/null 2>&1 || { \
+		$(PYTHON) -m venv --clear --without-pip $(RAY) && $(PYTHON) -m pip -qq --python $(RAY)/bin/python install pip; }
+	@$(RAY)/bin/python -m pip install -qq $$(grep '^torch==' requirements.lock)
+	@$(RAY)/bin/python -m pip install -qq --requirement requirements.lock --requirement requirements-ray.lock
+	@$(RAY)/bin/python -m pip install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
+
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -85,5 +99,5 @@ lock:
 	rm -r build/lock
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RAY) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
-"""Mathematics and habits that several detectors share.
+"""Mathematics and conventions that several detectors share.
 
 Shapes as in the detection task: received (batch, slots, antennas), csi (batch, antennas, users), ``y = H x + n``,
-symbols of unit mean energy. The channel stays the same over the slots, so filters are made once for each row.
+symbols of unit mean energy. The channel is the same in all slots, so filters are computed once per row.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import constellation, llrs
 from wirelessgym.spec import TaskSpec
 
-from ._linear import served
+from ._linear import active_users
 
 
 def noise_power_of(obs: Obs, who: str) -> Tensor:
-    """Return the noise that a detector has to account for, shape (batch,), W.
+    """Return the effective noise power that a detector faces, shape (batch,), W.
 
-    An error on the channel turns each user's unit-energy symbols into noise of the error's variance, so that is added
-    where the task tells it.
+    An error on the channel turns each user's unit-energy symbols into noise of the error's variance, which is added
+    where the task reveals it.
 
     Raises:
         ValueError: if the task hides the noise power.
@@ -29,11 +29,11 @@ def noise_power_of(obs: Obs, who: str) -> Tensor:
         raise ValueError(f"{who} needs the noise power: make the task with noise_power_observable=True")
     if "csi_noise_power" not in obs:
         return obs["noise_power"]
-    return obs["noise_power"] + served(transposed(obs)).sum(-1) * obs["csi_noise_power"]
+    return obs["noise_power"] + active_users(transposed(obs)).sum(-1) * obs["csi_noise_power"]
 
 
 def wants_llrs(task: TaskSpec) -> bool:
-    """Whether the task asks for log-likelihood ratios beside the symbols."""
+    """Whether the task asks for log-likelihood ratios besides the symbols."""
     return any(field.name == "llrs" for field in task.action_fields)
 
 
@@ -47,7 +47,7 @@ def answer(task: TaskSpec, symbols: Tensor, estimate: Tensor, variance: Tensor) 
 
     Args:
         task: the detection task.
-        symbols: what is answered as symbols, shape (batch, slots, users), complex64.
+        symbols: the symbols to answer, shape (batch, slots, users), complex64.
         estimate: unbiased estimate of the symbols, same shape.
         variance: of its error, float32, of a shape that broadcasts to it.
     """
@@ -95,6 +95,6 @@ def linear_mmse(obs: Obs, noise_power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _inverse_gram(csi: Tensor, loading: Tensor) -> Tensor:
     """``(H^H H + loading I)^-1``, regular for users without a channel."""
-    diagonal = loading[:, None] + torch.where(served(csi.mT) | (loading[:, None] > 0), 0.0, 1.0)
+    diagonal = loading[:, None] + torch.where(active_users(csi.mT) | (loading[:, None] > 0), 0.0, 1.0)
     inverse: Tensor = torch.linalg.inv(csi.mH @ csi + torch.diag_embed(diagonal).to(csi.dtype))
     return inverse

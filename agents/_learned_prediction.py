@@ -1,9 +1,9 @@
 """What the learned channel predictors of the literature share: every antenna is a series of its own.
 
-An antenna's slot is a vector of ``2 subcarriers`` reals, (re, im) of one subcarrier after the other. The antennas of an episode
-each count as a row of the batch; what they have in common is not seen. Source: Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2),
-2024, and arXiv 2412.20772, which normalise by the mean and deviation of a whole batch; here it is each episode's own root mean
-square, so that no row depends on the others.
+An antenna's slot is a vector of ``2 subcarriers`` reals, (re, im) of one subcarrier after the other. Each antenna of an episode
+becomes a row of the batch; what they have in common is not used. Source: Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2), 2024,
+and arXiv 2412.20772, which normalise by the mean and deviation of a whole batch; here it is each episode's own root mean square,
+so that no row depends on the others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PerAntennaPredictor(LearnedAgent):
 
     @abstractmethod
     def network(self, past: int, future: int, width: int) -> nn.Module:
-        """Return a module that maps series, (rows, past, width) float32, to what follows, (rows, future, width)."""
+        """Return a module that maps series, (rows, past, width) float32, to the future, (rows, future, width)."""
 
     def build(self, task: TaskSpec) -> nn.Module:
         """Return fresh weights for the task's slots and subcarriers."""
@@ -60,7 +60,7 @@ class PerAntennaPredictor(LearnedAgent):
 
 
 def root_mean_square(csi: Tensor) -> Tensor:
-    """Root mean square of each row's entries, shape (batch, 1, 1, 1), at least the smallest number there is."""
+    """Root mean square of each row's entries, shape (batch, 1, 1, 1), at least the smallest positive number."""
     mean_power = csi.abs().square().flatten(1).mean(-1)
     return mean_power.clamp_min(torch.finfo(mean_power.dtype).tiny).sqrt()[:, None, None, None]
 

@@ -25,7 +25,7 @@ def require_antennas(csi: Tensor, method: str) -> None:
         raise ValueError(f"{method} needs users <= antennas, got {users} users on {antennas} antennas")
 
 
-def served(csi: Tensor) -> Tensor:
+def active_users(csi: Tensor) -> Tensor:
     """Return which users take part, shape (batch, users), bool: masked users have a row of zeros."""
     return (csi != 0).any(-1)
 
@@ -41,16 +41,16 @@ def regularised_directions(csi: Tensor, loading: Tensor) -> Tensor:
         Shape (batch, users, antennas).
     """
     # A row of zeros makes the Gram matrix singular; a one on its diagonal leaves every other row as it is.
-    diagonal = loading[:, None] + torch.where(served(csi), 0.0, 1.0)
+    diagonal = loading[:, None] + torch.where(active_users(csi), 0.0, 1.0)
     return unit_rows(torch.linalg.solve(csi @ csi.mH + torch.diag_embed(diagonal).to(csi.dtype), csi))
 
 
 def mmse_loading(csi: Tensor, noise_power: Tensor, tx_power: Tensor) -> Tensor:
     """Loading of least mean square error: users times noise power over transmit power, shape (batch,)."""
-    return served(csi).sum(-1) * noise_power / tx_power
+    return active_users(csi).sum(-1) * noise_power / tx_power
 
 
 def equal_power(directions: Tensor, tx_power: Tensor) -> Tensor:
     """Give each user of ``directions`` (unit-norm or zero rows) the same share of ``tx_power``, shape (batch,), W."""
-    share = tx_power / served(directions).sum(-1).clamp_min(1)
+    share = tx_power / active_users(directions).sum(-1).clamp_min(1)
     return directions * share.sqrt()[:, None, None]

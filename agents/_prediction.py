@@ -90,7 +90,7 @@ def lagged_products(series: Tensor) -> Tensor:
     Returns:
         Shape (..., past, past), complex128.
     """
-    # Double precision: exact prediction from few tones hangs on small eigenvalues of this matrix.
+    # Double precision: exact prediction from few tones depends on small eigenvalues of this matrix.
     series = series.to(torch.complex128)
     return (series @ series.mH).mT
 
@@ -127,7 +127,7 @@ def solve_loaded(matrix: Tensor, right: Tensor, loading: Tensor | float) -> Tens
 
 
 def ar_weights(coefficients: Tensor, num_past: int, num_future: int) -> Tensor:
-    """Turn an autoregression into weights of the past slots by running it on, its own output taken as input.
+    """Turn an autoregression into weights of the past slots by iterating it on its own output.
 
     Args:
         coefficients: shape (..., order), the oldest slot's first.

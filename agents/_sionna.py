@@ -13,17 +13,17 @@ from wirelessgym.modulation import llrs_of_logits
 from wirelessgym.spec import TaskSpec
 
 from ._detection import wants_llrs
-from ._linear import served
+from ._linear import active_users
 
 
 def sionna_phy(module: str) -> ModuleType:
-    """Return ``sionna.phy.<module>``; its first import reseeds torch's global generators: they are put back."""
+    """Return ``sionna.phy.<module>``; its first import reseeds torch's global generators, which are restored."""
     with torch.random.fork_rng():
         return import_module(f"sionna.phy.{module}")
 
 
 def reduced_channel(obs: Obs, noise_power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Observation in the form Sionna's detectors take, without loss on as few dimensions as there are users.
+    """Observation in the form Sionna's detectors take, reduced without loss to one dimension per user.
 
     With ``H = Q R`` every likelihood depends on ``Q^H y`` alone; both are divided by the noise's standard deviation. A
     user without a channel gets a receive dimension of its own, in which nothing arrives, so that R is regular.
@@ -33,7 +33,7 @@ def reduced_channel(obs: Obs, noise_power: Tensor) -> tuple[Tensor, Tensor, Tens
         identity, of the same shape.
     """
     scale = noise_power.rsqrt()[:, None, None]
-    own = torch.diag_embed((~served(obs["csi"].mT)).to(obs["csi"].dtype))
+    own = torch.diag_embed((~active_users(obs["csi"].mT)).to(obs["csi"].dtype))
     basis, channel = torch.linalg.qr(torch.cat([obs["csi"] * scale, own], 1))
     received = (obs["received"] * scale) @ basis[:, : obs["csi"].shape[1]].conj()
     channel = channel[:, None].expand(-1, received.shape[1], -1, -1)
@@ -42,7 +42,7 @@ def reduced_channel(obs: Obs, noise_power: Tensor) -> tuple[Tensor, Tensor, Tens
 
 
 def from_logits(task: TaskSpec, logits: Tensor, points: Tensor, soft: bool) -> Action:
-    """Answer with what the log-probability of each point says.
+    """Return the action that the log-probabilities of the points imply.
 
     Args:
         task: the detection task.

@@ -28,10 +28,10 @@ from ._prediction import (
 
 @dataclass(frozen=True)
 class AR(Agent):
-    """Fit ``h_t = sum_i a_i h_{t-i}`` to the past slots by regularised least squares and run it on.
+    """Fit ``h_t = sum_i a_i h_{t-i}`` to the past slots by regularised least squares and iterate it.
 
     Args:
-        order: slots that a slot is predicted from.
+        order: number of slots that each prediction uses.
         loading: regularisation, in units of the noise energy that one coefficient sees. A hidden noise power is
             estimated from the weakest beam-delay bins.
     """

@@ -1,6 +1,6 @@
 """Autoregression per beam on the strong beam-delay bins: the yardstick for learned predictors.
 
-A ray sits in few bins of beam and delay, where it stands far above the noise; and the rays of one beam have similar
+A ray sits in few bins of beam and delay, where it is far above the noise; and the rays of one beam have similar
 Doppler shifts, which few coefficients describe. Source of the domain: Yin, Wang, Liu, Gesbert, IEEE J. Sel. Areas
 Commun. 38(12), 2020; of the fit: Kay, "Modern Spectral Estimation", 1988.
 """
@@ -29,10 +29,10 @@ from ._prediction import (
 
 @dataclass(frozen=True)
 class ARBeamDelay(Agent):
-    """Keep the bins above the noise, fit one autoregression per beam over its delays, run it on and transform back.
+    """Keep the bins above the noise, fit one autoregression per beam over its delays, iterate it and transform back.
 
     Args:
-        order: slots that a slot is predicted from.
+        order: number of slots that each prediction uses.
         threshold: a bin is kept when its mean power over the past exceeds this many times the noise power.
         loading: regularisation, in units of the noise energy of one slot in one beam.
     """

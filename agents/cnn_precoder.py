@@ -22,7 +22,7 @@ from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import fold_subcarriers, over_subcarriers
 from wirelessgym.task import Task
 
-from ._linear import served, wants_structure
+from ._linear import active_users, wants_structure
 from ._sizes import SizedNetwork
 from .wmmse import WMMSE
 
@@ -102,7 +102,7 @@ class CNNPrecoder(LearnedAgent):
         csi = obs["csi"]
         network = cast(_Network, self.weights(task))
         network.require(self.name, users=csi.shape[1], antennas=csi.shape[2])
-        structure = network(csi * (obs["tx_power"] / obs["noise_power"]).sqrt()[:, None, None]) * served(csi)[..., None]
+        structure = network(csi * (obs["tx_power"] / obs["noise_power"]).sqrt()[:, None, None]) * active_users(csi)[..., None]
         one = torch.ones_like(obs["tx_power"])
         return torch.stack([shares(part, one) for part in structure.unbind(-1)], -1)
 

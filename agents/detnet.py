@@ -22,7 +22,7 @@ from wirelessgym.subcarriers import fold_subcarriers, over_subcarriers
 from wirelessgym.task import Task
 
 from ._detection import matched, points_of, wants_llrs
-from ._linear import served
+from ._linear import active_users
 from ._sizes import SizedNetwork
 
 SMALLEST_PROBABILITY = 1e-6
@@ -84,8 +84,8 @@ class _Network(SizedNetwork):
 class DetNet(LearnedAgent):
     """Detect with unfolded projected gradient descent.
 
-    The layers see ``H^H y`` and ``H^H H`` only, divided by the mean energy of the users' channels, so that any number of antennas
-    does. They aren't told the noise power.
+    The layers see ``H^H y`` and ``H^H H`` only, divided by the mean energy of the users' channels, so that the
+    number of antennas may be any. They aren't told the noise power.
 
     Args:
         layers: number of layers; the source takes 30 for 16-QAM.
@@ -123,7 +123,7 @@ class DetNet(LearnedAgent):
         levels = _levels(points)
         probabilities = self._probabilities(task, obs)[-1]
         real, imaginary = (probabilities @ levels).chunk(2, -1)
-        symbols = torch.complex(real, imaginary) * served(obs["csi"].mT)[:, None]
+        symbols = torch.complex(real, imaginary) * active_users(obs["csi"].mT)[:, None]
         if not wants_llrs(task):
             return symbols
         of_real, of_imaginary = probabilities.clamp_min(SMALLEST_PROBABILITY).log().chunk(2, -2)
@@ -142,7 +142,7 @@ class DetNet(LearnedAgent):
         indices = state.sent.flatten(0, -3)
         sent = torch.cat([real_index[indices], imaginary_index[indices]], -1)
         wanted = torch.nn.functional.one_hot(sent, len(levels)).to(levels.dtype)
-        present = served(obs["csi"].mT).repeat(1, 2)[:, None].expand(sent.shape)
+        present = active_users(obs["csi"].mT).repeat(1, 2)[:, None].expand(sent.shape)
         total = torch.zeros_like(levels[0])
         for number, probabilities in enumerate(self._probabilities(spec, obs), start=1):
             error = (probabilities - wanted).square().sum(-1)
@@ -156,7 +156,7 @@ class DetNet(LearnedAgent):
         network = cast(_Network, self.weights(task))
         network.require(self.name, users=csi.shape[-1], points=len(points))
         gram, collected = csi.mH @ csi, matched(obs)
-        users = served(csi.mT).sum(-1).clamp_min(1)
+        users = active_users(csi.mT).sum(-1).clamp_min(1)
         mean_energy = gram.diagonal(dim1=-2, dim2=-1).real.sum(-1) / users
         scale = 1 / mean_energy.clamp_min(torch.finfo(mean_energy.dtype).tiny)[:, None, None]
         gram, collected = gram * scale, collected * scale

@@ -20,7 +20,7 @@ from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import answer, noise_power_of, points_of, wants_llrs
-from ._linear import served
+from ._linear import active_users
 from ._sizes import SizedNetwork
 from .oamp import error_variance
 
@@ -47,7 +47,7 @@ class _Network(SizedNetwork):
 class DNNDetector(LearnedAgent):
     """Detect with a fully connected network that knows nothing of the model ``y = H x + n``.
 
-    Each received vector is one input, beside the channel. The network isn't told the noise power. The squared error of the
+    Each received vector is one input, together with the channel. The network isn't told the noise power. The squared error of the
     symbols, divided by their energy, is both the task's headline and the loss.
 
     Args:
@@ -90,9 +90,9 @@ class DNNDetector(LearnedAgent):
         inputs = torch.cat([received, channel], -1) * power.rsqrt()[:, None, None]
         real, imaginary = network(torch.cat([inputs.real, inputs.imag], -1)).chunk(2, -1)
         largest = points_of(task, csi).real.max()
-        symbols = torch.complex(real, imaginary) * largest * served(csi.mT)[:, None]
+        symbols = torch.complex(real, imaginary) * largest * active_users(csi.mT)[:, None]
         if not wants_llrs(task):
             return symbols
-        # The eigenvalues of H^H H and the energies of H's columns have the same sum, which is all that is asked for.
+        # The eigenvalues of H^H H and the energies of H's columns have the same sum, which is all that is needed.
         noise_power = noise_power_of(obs, self.name)[:, None, None]
         return answer(task, symbols, symbols, error_variance(obs, symbols, noise_power, column_energy[:, None]))

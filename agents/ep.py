@@ -67,11 +67,11 @@ class EP(Agent):
 
 
 def _order(num_bits: int) -> Tensor:
-    """Where the detector puts the logit of each point, shape (points,), int64.
+    """Position of each point's logit in the detector's output, shape (points,), int64.
 
     The detector adds the logits of real and imaginary part and orders the sums with Sionna's ``PAM2QAM``. Up to Sionna
-    2.2 that applies its permutation the wrong way round, which is another one from 64-QAM on. So it is asked: numbered
-    pairs go in, and their places come out.
+    2.2 that applies its permutation the wrong way round, which is another one from 64-QAM on. So the detector is
+    asked: numbered pairs go in, and their places come out.
     """
     levels = 2 ** (num_bits // 2)
     numbers = torch.arange(levels, dtype=torch.float32)

@@ -1,7 +1,8 @@
 """Gated recurrent units over the past slots of each antenna.
 
 Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP, 2014.
-As a predictor of channels, with four layers: arXiv 2412.20772 (it doesn't give the number of hidden units: a choice made here).
+As a predictor of channels, with four layers: arXiv 2412.20772; the number of hidden units is a choice
+made here, as it isn't given there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sample and hold: the channel stays as it was last seen.
+"""Sample and hold: the channel is assumed to stay as last seen.
 
 What a system without prediction does; its error is ``2 - 2 Re r_l`` plus the noise at lag l of correlation r.
 """

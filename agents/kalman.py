@@ -59,7 +59,7 @@ class Kalman(Agent):
         lags = [products.diagonal(lag, dim1=-2, dim2=-1).mean(-1) for lag in range(self.order + 1)]
         observed = lags[0].real
         tiny = torch.finfo(observed.dtype).tiny
-        # Where noise seems to be all there is, the floor is taken of the observed power.
+        # Where there seems to be nothing but noise, the floor refers to the observed power.
         lags[0] = torch.maximum(observed - noise, self.floor * observed).clamp_min(tiny).to(products.dtype)
         correlation = torch.stack(lags, -1)
         smallest = torch.linalg.eigvalsh(toeplitz(correlation))[..., 0]

@@ -23,7 +23,7 @@ from ._sionna import reduced_channel, sionna_phy
 class KBest(Agent):
     """Detect with `sionna.phy.mimo.KBestDetector`. Symbols are hard decisions: points of the constellation.
 
-    Log-likelihood ratios are Sionna's: from the paths that are left, by the difference of the shortest distances, at
+    Log-likelihood ratios are Sionna's: differences of the shortest distances among the remaining paths, at
     most 20.
 
     Args:

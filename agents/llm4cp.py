@@ -1,8 +1,8 @@
-"""LLM4CP: convolutions in delay and frequency in front of a GPT-2 that stays frozen but for its normalisations.
+"""LLM4CP: convolutions in delay and frequency in front of a GPT-2 that is frozen except for its normalisations.
 
 Source: Liu, Liu, Gao, Cheng, Yang, "LLM4CP: adapting large language models for channel prediction", J. Commun. Inf. Netw. 9(2),
 2024, and its released code. No pretrained GPT-2 comes with this package and none is fetched: by default the GPT-2 has its shape
-but random weights, so this is LLM4CP's architecture without LLM4CP's pretraining. Name a folder with a GPT-2 to have both.
+but random weights, so this is LLM4CP's architecture without LLM4CP's pretraining. Give a folder with a GPT-2 to have both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DIGEST = "network.backbone_digest"
 
 
 class _ResidualBlock(nn.Module):
-    """Two convolutions, then each channel weighted by what its mean and its maximum say (squeeze and excitation)."""
+    """Two convolutions, then each channel weighted according to its mean and maximum (squeeze and excitation)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

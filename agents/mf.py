@@ -1,4 +1,4 @@
-"""Matched filter: each user's own channel collects its signal; the other users are taken as noise.
+"""Matched filter: combine along each user's own channel; the other users count as noise.
 
 Source: Tse, Viswanath, "Fundamentals of Wireless Communication", 2005, section 8.3.
 """
@@ -19,7 +19,7 @@ from ._detection import answer, matched, noise_power_of, wants_llrs
 
 @dataclass(frozen=True)
 class MF(Agent):
-    """Detect with ``h_k^H y / |h_k|^2``: without the others, symbol plus noise. The noise power needn't be known."""
+    """Detect with ``h_k^H y / |h_k|^2``: without the others, symbol plus noise. The noise power isn't needed."""
 
     tasks = ("detection",)
 

@@ -57,7 +57,7 @@ class ML(Agent):
             device=str(points.device),
         )
         received, channel, noise = reduced_channel(obs, noise_power_of(obs, "ml"))
-        # One received vector needs memory for every candidate: as many rows at once as keep that moderate. The channel
+        # One received vector needs memory for every candidate: so rows are processed in groups that keep it moderate. The channel
         # is given once for all slots, and spread over them by the detector.
         rows = max(1, LARGEST_SEARCH // (vectors * received.shape[1]))
         parts = zip(*(torch.split(x, rows) for x in (received, channel[:, :1], noise[:, :1])), strict=True)

@@ -1,4 +1,4 @@
-"""Maximum-ratio transmission: each user's beam follows its own channel, whatever that does to the others.
+"""Maximum-ratio transmission: each user's beam follows its own channel, regardless of the others.
 
 Source: Lo, "Maximum ratio transmission", IEEE Trans. Commun. 47(10), 1999.
 """

@@ -1,4 +1,4 @@
-"""Orthogonal approximate message passing: a linear filter and a symbol-wise denoiser that take turns.
+"""Orthogonal approximate message passing: a linear filter and a symbol-wise denoiser in alternation.
 
 Both are built such that the error each hands on is uncorrelated with the error it got: the filter W by
 ``tr(W H) = users``, the denoiser by having no divergence. All filters are functions of the Gram matrix ``H^H H``, so
@@ -22,7 +22,7 @@ from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import answer, matched, noise_power_of, points_of
-from ._linear import served
+from ._linear import active_users
 
 SMALLEST_VARIANCE = 1e-6
 STEEPEST = 0.9  # of the denoiser's mean slope, which is 1 for a useless denoiser
@@ -33,9 +33,9 @@ class OAMP(Agent):
     """Detect by iterating a de-correlated LMMSE filter and the posterior mean over the constellation.
 
     Args:
-        iterations: turns of filter and denoiser.
+        iterations: of filter and denoiser.
         divergence_free: whether the denoiser's output is cleared of its correlation with its input before the next
-            filter; the last turn always ends with the plain posterior mean.
+            filter; the last iteration always ends with the plain posterior mean.
 
     Raises:
         ValueError: for fewer than one iteration.
@@ -58,7 +58,7 @@ class OAMP(Agent):
         """
         points = points_of(task, obs["received"])
         noise_power = noise_power_of(obs, "oamp")[:, None, None]
-        present = served(obs["csi"].mT)[:, None]
+        present = active_users(obs["csi"].mT)[:, None]
         eigenvalues, vectors = torch.linalg.eigh(obs["csi"].mH @ obs["csi"])
         eigenvalues = eigenvalues.clamp_min(0)[:, None]
         collected = matched(obs) @ vectors.conj()
@@ -78,7 +78,7 @@ class OAMP(Agent):
 
 
 def error_variance(obs: Obs, mean: Tensor, noise_power: Tensor, eigenvalues: Tensor) -> Tensor:
-    """Variance of the error of ``mean`` by what ``y - H mean`` holds beyond noise, shape (batch, slots, 1)."""
+    """Variance of the error of ``mean`` estimated from what ``y - H mean`` holds beyond noise, shape (batch, slots, 1)."""
     residual = obs["received"] - mean @ obs["csi"].mT
     beyond_noise = residual.abs().square().sum(-1, keepdim=True) - residual.shape[-1] * noise_power
     energy = eigenvalues.sum(-1, keepdim=True).clamp_min(torch.finfo(eigenvalues.dtype).tiny)

@@ -20,7 +20,7 @@ from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
 from ._detection import answer, matched, noise_power_of, points_of
-from ._linear import served
+from ._linear import active_users
 from .oamp import decorrelated_spectrum, error_variance, filtered_variance
 
 
@@ -66,7 +66,7 @@ class OAMPNet(LearnedAgent):
         scalars = dict(self.weights(task).named_parameters())
         points = points_of(task, obs["received"])
         noise_power = noise_power_of(obs, self.name)[:, None, None]
-        users = served(obs["csi"].mT)[:, None].sum(-1, keepdim=True)
+        users = active_users(obs["csi"].mT)[:, None].sum(-1, keepdim=True)
         eigenvalues, vectors = torch.linalg.eigh(obs["csi"].mH @ obs["csi"])
         eigenvalues = eigenvalues.clamp_min(0)[:, None]
         collected = matched(obs) @ vectors.conj()

@@ -31,7 +31,7 @@ from ._prediction import (
 
 @dataclass(frozen=True)
 class PVEC(Agent):
-    """Fit ``h_T = [h_{T-p} ... h_{T-1}] a`` by least squares over all entries and run the recursion on.
+    """Fit ``h_T = [h_{T-p} ... h_{T-1}] a`` by least squares over all entries and iterate the recursion.
 
     Exact without noise when the channel has at most ``order`` Doppler shifts.
 

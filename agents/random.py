@@ -2,58 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import zlib
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from wirelessgym.agent import Agent
-from wirelessgym.fields import Action, Field, Obs
-from wirelessgym.modulation import constellation
+from wirelessgym.fields import Action, Field, Obs, num_rows, to_real
 from wirelessgym.spec import TaskSpec
 
 
 @dataclass(frozen=True)
 class Random(Agent):
-    """Draw every action anew, feasible and independent of the observation's content.
+    """Answer at random, feasibly, and independently of what the observation means.
 
-    Precoders point anywhere and use all power; symbols are points of the constellation, with normal log-likelihood
-    ratios; predictions are complex Gaussian, as strong as what was observed; other entries are uniform within their
-    bounds, or normal where they have none.
+    Each entry of the action is sampled as its field says (`Field.from_uniform`), with the power or strength that the field
+    refers to. The numbers are a hash of the row's own observation: a row's action is the same alone and in any batch.
 
     Args:
-        seed: of the agent's own generator; two agents with the same seed draw the same, and `reset` starts again.
+        seed: another one gives other actions.
     """
 
     seed: int = 0
-    _generator: torch.Generator = field(default_factory=torch.Generator, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        self.reset(0)
-
-    def reset(self, batch: int) -> None:
-        """Start the generator again."""
-        self._generator.manual_seed(self.seed)
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Return an action of the task's shape and dtype for each row of the observation."""
-        some = next(iter(obs.values()))
-        action = {entry.name: self._draw(task, entry, obs, some.shape[0]).to(some.device) for entry in task.action_fields}
+        keys = row_keys(obs, self.seed)
+        action = {entry.name: _sampled(entry, obs, keys) for entry in task.action_fields}
         return action if len(action) > 1 else next(iter(action.values()))
 
-    def _draw(self, task: TaskSpec, entry: Field, obs: Obs, batch: int) -> Tensor:
-        shape = (batch, *entry.shape)
-        if entry.name == "llrs":
-            return torch.randn(shape, generator=self._generator)
-        if entry.name == "symbols":
-            points = constellation(task.modulation)
-            return points[torch.randint(len(points), shape, generator=self._generator)]
-        drawn = entry.draw(batch, self._generator)
-        if entry.dtype != "complex64":
-            return drawn
-        scale = torch.ones(batch)
-        if "tx_power" in obs:
-            scale = (obs["tx_power"].cpu() / drawn.abs().square().flatten(1).sum(-1)).sqrt()
-        elif "csi" in obs:
-            scale = obs["csi"].abs().square().flatten(1).mean(-1).sqrt().cpu()
-        return drawn * scale.view(-1, *[1] * len(entry.shape))
+
+def _sampled(entry: Field, obs: Obs, keys: Tensor) -> Tensor:
+    own = _mixed(keys + zlib.crc32(entry.name.encode()))
+    value = entry.from_uniform(uniforms(own, entry.num_uniforms))
+    axes = (-1, *[1] * len(entry.shape))
+    if entry.budget is not None:
+        value = value * (obs[entry.budget] / value.abs().square().flatten(1).sum(-1)).sqrt().view(axes)
+    if entry.like is not None:
+        value = value * obs[entry.like].abs().square().flatten(1).mean(-1).sqrt().view(axes)
+    return value
+
+
+def row_keys(obs: Obs, seed: int = 0) -> Tensor:
+    """Hash each row of an observation, whatever its entries are: shape (batch,), int64."""
+    device = next((value.device for value in obs.values() if isinstance(value, Tensor)), torch.device("cpu"))
+    keys = torch.full((num_rows(obs),), seed, dtype=torch.int64, device=device)
+    for name in sorted(obs):
+        bits = _bits(obs[name]).to(device)
+        places = torch.arange(1, bits.shape[1] + 1, device=device) * _GOLDEN
+        keys = _mixed(keys + zlib.crc32(name.encode()) + _mixed(bits + places).sum(1))
+    return keys
+
+
+def uniforms(keys: Tensor, count: int) -> Tensor:
+    """Return ``count`` numbers for each key, shape (batch, count), float32, in (0, 1): a counter-based generator.
+
+    Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, section 5 (SplitMix64).
+    """
+    places = torch.arange(1, count + 1, device=keys.device) * _GOLDEN
+    bits = _shifted(_mixed(keys[:, None] + places), 41)  # 23 bits, so that half a step more is exact in float32
+    return (bits.float() + 0.5) * 2.0**-23
+
+
+# SplitMix64's constants as signed numbers; products and sums of int64 wrap around, as they should.
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64
+_FIRST = 0xBF58476D1CE4E5B9 - 2**64
+_SECOND = 0x94D049BB133111EB - 2**64
+
+
+def _mixed(bits: Tensor) -> Tensor:
+    bits = (bits ^ _shifted(bits, 30)) * _FIRST
+    bits = (bits ^ _shifted(bits, 27)) * _SECOND
+    return bits ^ _shifted(bits, 31)
+
+
+def _shifted(bits: Tensor, places: int) -> Tensor:
+    """Shift to the right as if unsigned."""
+    return (bits >> places) & (2 ** (64 - places) - 1)
+
+
+def _bits(value: Tensor | tuple[str, ...]) -> Tensor:
+    """The bits of each row's entries as numbers, shape (batch, n), int64; of a text, those of its digest."""
+    if not isinstance(value, Tensor):
+        digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in value]
+        return torch.tensor([[int.from_bytes(digest, signed=True)] for digest in digests])
+    real = to_real(value).contiguous()
+    whole = real.view(torch.int32) if real.dtype == torch.float32 else real  # integers and flags are whole already
+    return whole.to(torch.int64).reshape(len(value), -1)

@@ -1,9 +1,9 @@
-"""WMMSE for noisy channel knowledge: denoise the estimate beam by beam, and count what error is left as noise.
+"""WMMSE for noisy channel knowledge: denoise the estimate beam by beam, and treat the remaining error as noise.
 
 In the beam domain (the two-dimensional Fourier transform over the panel) the channel sits in few strong beams and
-the estimation error is spread evenly. Each beam is scaled by its own Wiener gain, its power being what is observed
-less the error's. The error that remains spreads every user's signal into the others' channels, so WMMSE is run with
-more noise than there is.
+the estimation error is spread evenly. Each beam is scaled by its own Wiener gain, whose signal power is the observed power
+less the error's. The error that remains spreads every user's signal into the others' channels, so WMMSE runs with
+additional noise.
 
 Sources: gain from the observed power, Ephraim, Malah, IEEE Trans. Acoust. Speech Signal Process. 32(6), 1984; the
 error it leaves, Stein, "Estimation of the mean of a multivariate normal distribution", Ann. Stat. 9(6), 1981, theorem
@@ -25,7 +25,7 @@ from wirelessgym.scenario import Panel
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
-from ._linear import served
+from ._linear import active_users
 from .wmmse import WMMSE
 
 
@@ -48,7 +48,7 @@ class RobustWMMSE(Agent):
         """Return precoders, shape (batch, users, antennas), complex64, ``sum_k |w_k|^2 = tx_power``.
 
         Where the task asks for the structure, return that, as `WMMSE` does; the task then builds the beams on the estimate as it
-        was observed, so that only a part of the gain is left.
+        was observed, so that only part of the gain remains.
         """
         wmmse = WMMSE(iterations=self.iterations)
         if "csi_noise_power" not in obs:
@@ -71,7 +71,7 @@ def denoised(csi: Tensor, csi_noise_power: Tensor, panel: Panel) -> tuple[Tensor
         by Stein's unbiased estimate: a beam that is kept leaves ``e + e^2 / |b|^2``, one that is cut ``|b|^2 - e``.
     """
     beams = to_beams(csi, panel.rows, panel.columns)
-    gains, residual = wiener(beams, csi_noise_power, served(csi))
+    gains, residual = wiener(beams, csi_noise_power, active_users(csi))
     return from_beams(beams * gains, panel.rows, panel.columns), residual
 
 

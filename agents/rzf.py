@@ -16,11 +16,11 @@ from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
 from ._linear import (
+    active_users,
     equal_power,
     mmse_loading,
     regularised_directions,
     require_antennas,
-    served,
     wants_structure,
 )
 
@@ -59,7 +59,7 @@ class RZF(Agent):
         if wants_structure(task):
             if self.regulariser != 1:
                 raise ValueError(f"rzf: as a structure the regulariser is 1, got {self.regulariser}")
-            return served(csi).to(tx_power.dtype)[..., None].expand(-1, -1, 2)
+            return active_users(csi).to(tx_power.dtype)[..., None].expand(-1, -1, 2)
         if self.regulariser == 0:
             require_antennas(csi, "zero-forcing")
         loading = self.regulariser * mmse_loading(csi, obs["noise_power"], tx_power)

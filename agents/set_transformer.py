@@ -1,4 +1,4 @@
-"""The universal agent's heads on a small transformer in place of the language model: tells what the language model is worth.
+"""The universal agent's heads on a small transformer in place of the language model, to tell what the language model contributes.
 
 Tokens are a set: no positions, so that the order of users or bins doesn't matter. Source: Lee et al., "Set transformer: a
 framework for attention-based permutation-invariant neural networks", ICML 2019 (self-attention blocks).
@@ -6,6 +6,7 @@ framework for attention-based permutation-invariant neural networks", ICML 2019 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,7 @@ class SetTransformer(HeadedAgent):
         layers: of self-attention.
         heads: of attention.
         preset: as in `universal`.
+        extra_heads: as in `universal`.
         device: as in `universal`.
 
     Raises:
@@ -52,7 +54,9 @@ class _Blocks(torch.nn.Module):
         layer = torch.nn.TransformerEncoderLayer(width, heads, 4 * width, dropout=0.0, batch_first=True, norm_first=True)
         self.blocks = torch.nn.TransformerEncoder(layer, layers, torch.nn.LayerNorm(width), enable_nested_tensor=False)
 
-    def forward(self, words: str, tokens: Tensor, ordered: bool, mask: Tensor | None) -> Tensor:
-        """Return what to add to the tokens; words are not read. Absent tokens are seen by none but themselves."""
+    def forward(
+        self, instruction: str, tokens: Tensor, ordered: bool, mask: Tensor | None, texts: Sequence[str] | None = None
+    ) -> Tensor:
+        """Return what to add to the tokens; no words are read. Absent tokens are seen by none but themselves."""
         hidden: Tensor = self.blocks(tokens, src_key_padding_mask=None if mask is None else ~mask)
         return hidden

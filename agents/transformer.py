@@ -22,7 +22,7 @@ class _Network(nn.Module):
         self.past_tokens = TokenEmbedding(inputs, agent.width, past)
         self.future_tokens = TokenEmbedding(inputs, agent.width, agent.label_len + future)
         shape = (agent.width, agent.heads, 4 * agent.width)
-        # Every step draws fresh episodes, so there is nothing for dropout to prevent.
+        # Every step uses fresh episodes, so there is no overfitting for dropout to prevent.
         self.encoder = nn.ModuleList(
             nn.TransformerEncoderLayer(*shape, dropout=0.0, activation="gelu", batch_first=True)
             for _ in range(agent.encoder_layers)

@@ -17,10 +17,10 @@ from wirelessgym.spec import TaskSpec
 
 from ._prediction import clarke_correlation, known_noise_power, max_doppler_hz, num_future, predict, toeplitz
 
-_SPEEDS = 256  # midpoints of the speed range; right to 1e-5 for 20 slots at 0.1 cycles each
-_LEAST_SIGNAL = 1e-3  # of the observed power, where noise seems to be all there is
+_SPEEDS = 256  # midpoints of the speed range; accurate to 1e-5 for 20 slots at 0.1 cycles each
+_LEAST_SIGNAL = 1e-3  # of the observed power, where there seems to be nothing but noise
 
-# Clarke's correlation matrix is nearly singular and torch's J0 right to 4e-7 only: less could leave it indefinite.
+# Clarke's correlation matrix is nearly singular and torch's J0 is accurate to 4e-7 only: less could make it indefinite.
 _LEAST_LOADING = 1e-5
 
 

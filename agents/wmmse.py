@@ -21,7 +21,7 @@ from wirelessgym.fields import Obs
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
-from ._linear import mmse_loading, served, wants_structure
+from ._linear import active_users, mmse_loading, wants_structure
 
 Initialisation: TypeAlias = Literal["rzf", "mrt", "random"]
 
@@ -36,7 +36,7 @@ class WMMSE(Agent):
         iterations: largest number of iterations.
         initialisation: ``"rzf"``: regularised zero-forcing; ``"mrt"``: maximum-ratio transmission, both with equal
             power per user; ``"random"``: one random K x K mixture of the users' channels, the same for every row.
-        tolerance: a row stops by itself once an iteration raises its rate by less than this fraction; 0 runs them
+        tolerance: each row stops as soon as an iteration raises its rate by less than this fraction; 0 runs them
             all. A row's result doesn't depend on the other rows, and the iteration ends when all have stopped.
         seed: of the random initialisation.
 
@@ -102,7 +102,7 @@ class WMMSE(Agent):
             mixing = identity
         elif self.initialisation == "rzf":
             # The one keeps the matrix regular for users without a channel, whose columns have no power in any case.
-            diagonal = mmse_loading(csi, noise_power, tx_power)[:, None] + torch.where(served(csi), 0.0, 1.0)
+            diagonal = mmse_loading(csi, noise_power, tx_power)[:, None] + torch.where(active_users(csi), 0.0, 1.0)
             mixing = torch.linalg.inv(gram + torch.diag_embed(diagonal).to(csi.dtype))
         else:
             generator = torch.Generator().manual_seed(self.seed)
@@ -118,7 +118,7 @@ def _iterate(gram: Tensor, mixing: Tensor, noise_to_power: Tensor) -> tuple[Tens
     signal, disturbance = _signal_and_disturbance(mixing, received, noise_to_power)
     total = signal + disturbance
     rate = torch.log2(total / disturbance).sum(-1)
-    # Receive filter u = amplitude / total, error e = disturbance / total, weight 1 / e; q = |u|^2 / e prices the user.
+    # Receive filter u = amplitude / total, error e = disturbance / total, weight 1 / e; q = |u|^2 / e is the user's price.
     weights = signal / total / disturbance
     loading = noise_to_power * weights.sum(-1)
     loading = torch.where(loading > 0, loading, torch.ones_like(loading))  # no user has a channel: nothing to invert

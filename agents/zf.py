@@ -22,7 +22,7 @@ from ._linear import equal_power, regularised_directions, require_antennas
 
 @dataclass(frozen=True)
 class ZF(Agent):
-    """Downlink: directions of the pseudo-inverse, equal power per user. Uplink: the pseudo-inverse of what came."""
+    """Downlink: directions of the pseudo-inverse, equal power per user. Uplink: the pseudo-inverse of the channel."""
 
     tasks = ("precoding", "detection")
 

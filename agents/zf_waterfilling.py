@@ -1,4 +1,4 @@
-"""Zero-forcing with water-filling: no interference, and power where it earns most.
+"""Zero-forcing with water-filling: no interference, and the powers that maximise the sum rate.
 
 Source: Yoo, Goldsmith, "On the optimality of multiantenna broadcast scheduling using zero-forcing beamforming", IEEE
 J. Sel. Areas Commun. 24(3), 2006.

@@ -24,9 +24,8 @@ def main() -> None:
         task = wirelessgym.make_task(name, scenario="uma-nlos-32", horizon=1)
         state, obs = task.reset(episodes=range(16), seed=7)
         _, step = task.step(state, trained.act(task, obs))
-        print(
-            f"{trained.words(task)}\n  -> {task.headline.name} {step.metrics[task.headline.name].mean():.3f} {task.headline.unit}"
-        )
+        reached = step.metrics[task.headline.name].mean()
+        print(f"{trained.instruction(task)}\n  -> {task.headline.name} {reached:.3f} {task.headline.unit}")
 
     # A fresh one: the same heads without a language model, trained on one task through its differentiable step.
     setting = {"num_users": 8, "csi_snr_db": 10, "horizon": 1}

@@ -5,8 +5,9 @@ import pytest
 import torch
 from noisy_number import Shrink, echo
 
-from wirelessgym.agent_spec import agent_specs, named_agent
-from wirelessgym.registry import make_agent
+from wirelessgym.agent_spec import named_agent
+from wirelessgym.evaluate.players import Players, agent_specs
+from wirelessgym.registry import make_agent, make_task
 
 
 def one(thing, task="precoding"):
@@ -41,12 +42,14 @@ def test_every_copy_of_an_agent_starts_where_it_was_handed_over():
 
         def __call__(self, obs):
             self.calls += 1
-            return obs
+            return torch.tensor(float(self.calls))
 
-    entry = one(Counter())
-    first = entry.make()
-    first.act(None, {"x": torch.zeros(1)})
-    assert (first.function.calls, entry.make().function.calls) == (1, 0)
+    spec, obs = make_task("precoding", "rayleigh-32").spec, {"x": torch.zeros(1)}
+    with Players() as players:
+        entry = one(Counter())
+        first = players.make(entry)
+        assert [float(first.act(spec, obs)) for _ in range(2)] == [1, 2]
+        assert float(players.make(entry).act(spec, obs)) == 1
 
 
 def test_no_agent_takes_the_name_of_another_row():

@@ -73,3 +73,9 @@ def test_the_universal_agent_reads_its_instructions_and_a_small_one_learns():
     output = run("07_universal_agent.py", "--steps", 12, "--episodes", 32)
     assert all(f"{task} | " in output for task in ("precoding", "detection", "channel prediction"))
     assert gain_over_reference(output, "universal") > gain_over_reference(output, "mine") > -1
+
+
+def test_a_head_of_ones_own_learns_beyond_the_textbook():
+    output = run("08_head_of_your_own.py", "--steps", 60, "--episodes", 128)
+    assert "snr estimation | " in output and "Estimate the signal-to-noise ratio" in output
+    assert gain_over_reference(output, "universal") < -0.5  # squared error, dB^2

@@ -20,7 +20,7 @@ IMPORT_BY_NAME = {
     "wirelessgym/scenario/kinds.py",
     "wirelessgym/agent_spec.py",
     "agents/_sionna.py",
-    "agents/universal/headed.py",
+    "agents/universal/heads/__init__.py",
     "agents/universal/nf4.py",
 }
 

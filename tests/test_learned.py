@@ -14,8 +14,8 @@ from learned_agents import train
 from torch import Tensor
 
 from wirelessgym import make_task
-from wirelessgym.agent_spec import agent_specs
 from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, refuse_oversized
+from wirelessgym.evaluate.players import agent_specs
 from wirelessgym.fields import Obs
 from wirelessgym.learned import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, LearnedAgent, seeded
 from wirelessgym.registry import agents_for, checkpoint_folders, ids, make_agent

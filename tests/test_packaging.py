@@ -17,7 +17,7 @@ import wirelessgym
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FOLDERS = {"wirelessgym": "wirelessgym", "agents": "wirelessgym/agents", "scenarios": "wirelessgym/scenarios"}
-LOCKS = ("requirements.lock", "requirements-tensorflow.lock")
+LOCKS = ("requirements.lock", "requirements-tensorflow.lock", "requirements-ray.lock")
 
 
 def listed_by_git():
@@ -95,7 +95,7 @@ def test_the_version_is_the_same_everywhere():
     assert re.search(rf"^## \[{re.escape(PROJECT['version'])}\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize(("extras", "locks"), [(("dev", "rl"), LOCKS[:1]), (("dev", "rl", "tensorflow"), LOCKS)])
+@pytest.mark.parametrize(("extras", "locks"), [(("dev", "rl"), LOCKS[:1]), (("dev", "rl", "tensorflow", "ray"), LOCKS)])
 def test_the_lock_pins_what_the_project_asks_for_within_its_bounds(extras, locks):
     versions = {name: version for lock in locks for name, version in pinned(lock).items()}
     for requirement in asked_for(*extras):
@@ -111,12 +111,13 @@ def test_the_lock_is_exact_and_the_same_on_every_machine(lock):
     assert not [name for name in pinned(lock) if name.startswith(("nvidia-", "cuda-"))]
 
 
-def test_the_locks_share_no_package():
-    assert not set(pinned(LOCKS[0])) & set(pinned(LOCKS[1]))
+@pytest.mark.parametrize("extra", LOCKS[1:])
+def test_the_locks_share_no_package(extra):
+    assert not set(pinned(LOCKS[0])) & set(pinned(extra))
 
 
 def test_every_package_that_the_code_imports_is_asked_for():
-    declared = {canonicalize_name(requirement.name) for requirement in asked_for("rl", "tensorflow", "train", "llm")}
+    declared = {canonicalize_name(requirement.name) for requirement in asked_for("rl", "ray", "tensorflow", "train", "llm")}
     provides = {"tensorflow": "tensorflow-cpu", "keras": "tensorflow-cpu"}
     for path in [*(ROOT / "wirelessgym").rglob("*.py"), *(ROOT / "agents").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):

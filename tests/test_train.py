@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from learnable import Based, Learnable, Limited, NeverFinite
@@ -27,7 +28,7 @@ from wirelessgym.cli import app
 from wirelessgym.fields import Field, to
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.train import ConfigurationError, DivergedError, train
-from wirelessgym.train.sampling import DrawerAhead, Job
+from wirelessgym.train.sampling import Drawer, Job
 
 ENTRY = {"task": "precoding", "scenario": "rayleigh-32", "batch": 8, "validation_episodes": 16}
 SMALL = {
@@ -120,37 +121,37 @@ def test_what_a_run_logged_that_was_killed_before_its_first_checkpoint_is_made_a
     assert [event.step for event in events.Scalars("validation/precoding/sum_rate")] == [0, 2, 4, 6]
 
 
-def test_drawing_ahead_changes_no_result_and_leaves_no_process(unbroken: Path, tmp_path: Path, monkeypatch):
-    started = []
-    begin = DrawerAhead.__init__
-
-    def noted(self, tasks):
-        begin(self, tasks)
-        started.append(self._process)
-
-    monkeypatch.setattr(DrawerAhead, "__init__", noted)
+def test_drawing_ahead_changes_no_result_and_leaves_no_process(unbroken: Path, tmp_path: Path):
+    before = set(psutil.Process().children(recursive=True))
     run(tmp_path / "ahead", draw_ahead=True)
     assert course(tmp_path / "ahead") == course(unbroken)
-    (process,) = started
-    assert process.returncode is not None
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert not [process for process in left if "resource_tracker" not in " ".join(process.cmdline())]
 
 
-def test_what_goes_wrong_in_the_drawing_process_is_said_here():
-    with DrawerAhead([make_task("precoding", "rayleigh-32")]) as drawer:
-        drawer.ask(Job(0, -1, range(2)))
-        with pytest.raises(RuntimeError, match=r"drawing episodes failed:(.|\n)*expected integers in \[0, 2\^63\), got -1"):
-            drawer.take()
-        drawer._process.kill()
-        drawer._process.wait()
-        with pytest.raises(RuntimeError, match="ended with exit code -9"):
-            drawer.ask(Job(0, 0, range(2)))
-            drawer.take()
+@pytest.mark.parametrize("ahead", [True, False])
+def test_what_goes_wrong_while_drawing_is_said_here(ahead: bool):
+    with Drawer([make_task("precoding", "rayleigh-32")], ahead) as drawer:
+        jobs = [Job(0, 0, range(2)), Job(0, 0, range(3)), Job(0, -1, range(2))]
+        batches = drawer.batches(jobs)
+        assert [(job.numbers, len(obs["csi"])) for job, (_, obs) in (next(batches), next(batches))] == [
+            (range(2), 2), (range(3), 3)
+        ]  # fmt: skip
+        with pytest.raises(ValueError, match=r"expected integers in \[0, 2\^63\), got -1"):
+            next(batches)
 
 
-def test_the_drawing_process_ends_by_itself_when_its_caller_is_gone():
-    with DrawerAhead([make_task("precoding", "rayleigh-32")]) as drawer:
-        drawer._process.stdin.close()  # as the system does for a killed caller
-        assert drawer._process.wait(timeout=60) == 0
+def test_a_drawing_process_that_is_gone_is_named():
+    with Drawer([make_task("precoding", "rayleigh-32")], ahead=True) as drawer:
+        batches = drawer.batches(Job(0, 0, range(n, n + 2)) for n in range(50))
+        next(batches)
+        for process in psutil.Process().children(recursive=True):
+            if "resource_tracker" not in " ".join(process.cmdline()):
+                process.kill()
+        with pytest.raises(
+            RuntimeError, match=r"drawing episodes: a worker process ended .*draw_ahead = false avoids that process"
+        ):
+            list(batches)
 
 
 def test_a_run_leaves_its_configuration_logs_events_and_a_checkpoint_with_a_card(unbroken: Path):
@@ -340,7 +341,7 @@ def test_episodes_that_were_moved_to_another_device_are_scored_there(name, optio
     own = generators(torch.arange(4), torch.arange(4), "noise")
     task = make_task(name, "rayleigh-32", **options)
     state, _ = task.reset(range(4))
-    action = {field.name: field.draw(4, torch.Generator()) for field in task.action_fields}
+    action = {field.name: field.sample(4, torch.Generator()) for field in task.action_fields}
     there = torch.device("meta")
     monkeypatch.setattr("wirelessgym.tasks.channel_prediction.generators", lambda *names: own)
     scores = task.score(to(state, there), to(action, there))

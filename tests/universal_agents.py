@@ -37,12 +37,12 @@ def stirred(agent: LearnedAgent, *tasks: Task, seed: int = 3, strength: float = 
     """Give values to all weights that start at zero, so that the agent leaves its classical start; return it."""
     generator = torch.Generator().manual_seed(seed)
     for task in tasks:
-        for _, parameter in sorted(silent_weights(agent, task)):
+        for _, parameter in sorted(zero_weights(agent, task)):
             parameter.data += strength * torch.randn(parameter.shape, generator=generator)
     return agent
 
 
-def silent_weights(agent: LearnedAgent, task: Task) -> Iterator[tuple[str, Tensor]]:
+def zero_weights(agent: LearnedAgent, task: Task) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in agent.weights(task).named_parameters():
         if parameter.requires_grad and not parameter.abs().max() > 0:
             yield name, parameter

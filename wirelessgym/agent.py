@@ -40,10 +40,9 @@ class Agent(ABC):
         """Return actions of a genie that knows the true state; called instead of `act` where ``needs_state`` is set."""
         raise NotImplementedError(f"{self.name}: an agent with needs_state acts in act_on_state")
 
-    @classmethod
-    def does(cls, family: Sequence[str]) -> bool:
+    def does(self, family: Sequence[str]) -> bool:
         """Whether it does a task, or one that the task extends; ``family`` is `TaskSpec.family`."""
-        return not cls.tasks or not set(family).isdisjoint(cls.tasks)
+        return not self.tasks or not set(family).isdisjoint(self.tasks)
 
     def reset(self, batch: int) -> None:  # noqa: B027 (most agents keep nothing to forget)
         """Forget everything; ``batch`` episodes begin."""
@@ -102,14 +101,14 @@ class CallableAgent(Agent):
 
 @dataclass
 class NumpyAgent(Agent):
-    """Wraps a function that wants numpy arrays: complex64, batch axis first."""
+    """Wraps a function that wants numpy arrays: complex64, batch axis first; texts as tuples of strings."""
 
     function: Callable[[dict[str, np.ndarray[Any, Any]]], Any]
     title: str
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Call the function on arrays that share the observation's memory."""
-        return _as_tensors(self.function({key: value.numpy() for key, value in obs.items()}))
+        return _as_tensors(self.function({key: _as_array(value) for key, value in obs.items()}))
 
     @property
     def name(self) -> str:
@@ -162,7 +161,7 @@ class StableBaselinesAgent(Agent):
 
     def _as_trained(self, obs: Obs) -> Any:
         """Observations as the policy knows them: a dict of arrays, or one row of numbers from Gymnasium's FlattenObservation."""
-        arrays = {key: to_real(value).numpy() for key, value in obs.items()}
+        arrays = {key: to_real(value).numpy() for key, value in obs.items() if isinstance(value, Tensor)}
         space = self.policy.observation_space
         spaces = getattr(space, "spaces", None)
         if spaces is None:
@@ -222,6 +221,10 @@ def as_agent(thing: object) -> Agent:
         f"expected an Agent, a callable f(obs) -> action, a torch.nn.Module or a Stable-Baselines3 model, "
         f"got {type(thing).__name__}"
     )
+
+
+def _as_array(value: Any) -> Any:
+    return value.numpy() if isinstance(value, Tensor) else value
 
 
 def _as_tensors(action: Any) -> Action:

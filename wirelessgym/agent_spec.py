@@ -7,8 +7,9 @@ import importlib
 import inspect
 import json
 import pickle
+import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -17,10 +18,11 @@ from typing import Any
 import cloudpickle
 
 from wirelessgym.agent import Agent, CallableAgent, ModuleAgent, NumpyAgent, StableBaselinesAgent, agent_id, as_agent
-from wirelessgym.registry import agent_class, agents_for, build_agent, ids, make_agent
+from wirelessgym.registry import agent_class, build_agent, ids, make_agent, own_ids
 from wirelessgym.scenario import parse_assignment
 
 RESERVED = ("bound",)
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,11 @@ class AgentSpec:
         options: its options, as far as JSON can hold them.
         parameters: trainable parameters.
         genie: whether it sees the true state (`Agent.needs_state`).
-        pickled: the agent, for a worker.
+        tasks: ids of the tasks that it does; empty: any.
+        own: whether it is the project's own; others play in processes of their own.
+        source: the agent for a worker, pickled or by name.
         digest: differs between agents that differ in options or code.
+        failure: how it failed before it could play, None if it didn't.
     """
 
     name: str
@@ -45,42 +50,106 @@ class AgentSpec:
     options: dict[str, Any]
     parameters: int
     genie: bool
-    pickled: bytes
+    tasks: tuple[str, ...]
+    own: bool
+    source: bytes | str
     digest: str
+    failure: str | None = None
 
     def make(self) -> Agent:
-        """Return the agent, untouched by earlier use."""
-        agent: Agent = cloudpickle.loads(self.pickled)
+        """Return one of the project's own agents, untouched by earlier use."""
+        if not self.own or isinstance(self.source, str):
+            raise TypeError(f"agent {self.name!r} isn't the project's own; it is made in a process of its own")
+        agent: Agent = cloudpickle.loads(self.source)
         return agent
 
 
-def agent_specs(agents: object, family: Sequence[str]) -> list[AgentSpec]:
-    """Build the agents of a comparison.
+def is_own(thing: object) -> bool:
+    """Whether an agent is one of the project's own: by its id, or by where its class is defined."""
+    if isinstance(thing, str):
+        names = [part for part in thing.split(":") if "=" not in part]
+        return len(names) == 1 and names[0] in own_ids("agents")
+    cls = thing if isinstance(thing, type) else type(thing)
+    home = sys.modules.get(cls.__module__)
+    return cls.__module__.startswith("wirelessgym.agents.") and getattr(home, cls.__qualname__, None) is cls
 
-    Args:
-        agents: registry ids (with options as ``wmmse:iterations=50``), ``module:name``, or anything that
-            `wirelessgym.as_agent` takes, in a list or one alone; None for every registered agent that does the task, but
-            for those that want to be named (`Agent.only_when_named`).
-        family: the task's id, then those of the tasks that it extends (`TaskSpec.family`).
+
+def own_spec(thing: object) -> AgentSpec:
+    """Return one of the project's own agents, by name or as an object.
 
     Raises:
-        UnknownIdError: for an unknown id.
-        ImportError: for a module or a name in it that isn't there.
-        ValueError: for no agents, or an agent that doesn't do the task.
-        TypeError: for something that can't act or can't be pickled, or a wrong option.
+        TypeError: for one that can't be pickled, or a wrong option.
     """
-    wanted: list[object] = [agents]
-    if agents is None:
-        wanted = list(agents_for(family, unasked=True))
-    elif isinstance(agents, Sequence) and not isinstance(agents, str):
-        wanted = list(agents)
-    if not wanted:
-        raise ValueError(f"{family[0]}: no agents to compare")
-    specs = [agent_spec(agent) for agent in wanted]
-    for spec in specs:
-        if not (agent := spec.make()).does(family):
-            raise ValueError(f"agent {spec.name!r} doesn't do {family[0]}; it does: {', '.join(agent.tasks)}")
-    return unique(specs)
+    agent = named_agent(thing) if isinstance(thing, str) else as_agent(thing)
+    try:
+        pickled = cloudpickle.dumps(agent)
+    except (TypeError, pickle.PicklingError) as error:
+        raise TypeError(f"agent {agent.name!r} can't be copied, as a comparison needs: {error}") from error
+    return described(description(agent), thing if isinstance(thing, str) else None, pickled, pickled, own=True)
+
+
+def described(said: Mapping[str, Any], name: str | None, source: bytes | str, content: bytes, *, own: bool) -> AgentSpec:
+    """Return an agent as it describes itself.
+
+    Args:
+        said: from `description`, perhaps in another process.
+        name: what it was named by, None for an object.
+        source: see `AgentSpec`.
+        content: what tells an object from others with the same options: its pickle.
+        own: see `AgentSpec`.
+
+    Raises:
+        ValueError: for a description that no table takes: a name that isn't 1 to 100 printable characters, and the like.
+    """
+    registered = said["registered"] if own or not is_own(said["registered"] or "") else None  # strangers say what they like
+    spec = name or registered or said["spec"]
+    _check_description(spec, said)
+    named = name is not None or registered is not None
+    contents = said["fingerprint"] if named else hashlib.sha256(content).hexdigest()
+    parts = [own, spec, said["options"], contents, said["source"]]
+    return AgentSpec(
+        name=said["name"],
+        spec=spec,
+        named=named,
+        options=said["options"],
+        parameters=said["parameters"],
+        genie=said["genie"],
+        tasks=tuple(said["tasks"]),
+        own=own,
+        source=source,
+        digest=hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest(),
+    )
+
+
+def description(agent: Agent) -> dict[str, Any]:
+    """Say what a comparison has to know of an agent, in numbers and text."""
+    return {
+        "name": agent.name,
+        "spec": _spec(agent),
+        "registered": _registered(agent),
+        "options": _options(agent),
+        "parameters": agent.num_parameters,
+        "genie": agent.needs_state,
+        "only_when_named": agent.only_when_named,
+        "tasks": list(agent.tasks),
+        "fingerprint": agent.fingerprint,
+        "source": source_digest(inner_of(agent)),
+    }
+
+
+def _check_description(spec: str, said: Mapping[str, Any]) -> None:
+    def refuse(what: str, expected: str) -> None:
+        raise ValueError(f"agent {spec!r}: {what}: expected {expected}, got {said[what]!r:.200}")
+
+    name = said["name"]
+    if not (isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()):
+        refuse("name", f"1 to {LONGEST_NAME} printable characters")
+    if type(said["parameters"]) is not int or said["parameters"] < 0:
+        refuse("parameters", "a number of weights")
+    if not isinstance(said["fingerprint"], str):
+        refuse("fingerprint", "text")
+    if not all(isinstance(task, str) for task in said["tasks"]):
+        refuse("tasks", "ids of tasks")
 
 
 def unique(specs: Iterable[AgentSpec]) -> list[AgentSpec]:
@@ -93,34 +162,6 @@ def unique(specs: Iterable[AgentSpec]) -> list[AgentSpec]:
             name = f"{spec.name}-{count}"
         taken[name] = replace(spec, name=name)
     return list(taken.values())
-
-
-def agent_spec(thing: object) -> AgentSpec:
-    """Return one agent, which may be anything that `agent_specs` takes in its list."""
-    if isinstance(thing, str):
-        agent, named, spec = named_agent(thing), True, thing
-    else:
-        agent, named = as_agent(thing), False
-        spec = _spec(agent)
-        if registered := _registered(agent):
-            named, spec = True, registered
-    try:
-        pickled: bytes = cloudpickle.dumps(agent)
-    except (TypeError, pickle.PicklingError) as error:
-        raise TypeError(f"agent {agent.name!r} can't be copied, as a comparison needs: {error}") from error
-    options = _options(agent)
-    contents = agent.fingerprint if named else hashlib.sha256(pickled).hexdigest()
-    parts = [spec, options, contents, source_digest(_inner(agent))]
-    return AgentSpec(
-        name=agent.name,
-        spec=spec,
-        named=named,
-        options=options,
-        parameters=agent.num_parameters,
-        genie=agent.needs_state,
-        pickled=pickled,
-        digest=hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest(),
-    )
 
 
 def named_agent(text: str) -> Agent:
@@ -188,12 +229,13 @@ def _registered(agent: Agent) -> str | None:
 
 
 def _spec(agent: Agent) -> str:
-    inner = _inner(agent)
+    inner = inner_of(agent)
     owner = inner if hasattr(inner, "__qualname__") else type(inner)
     return f"{owner.__module__}:{owner.__qualname__}"
 
 
-def _inner(agent: Agent) -> object:
+def inner_of(agent: object) -> object:
+    """What somebody wrote: the function, module or policy that an adapter wraps, or the agent itself."""
     match agent:
         case CallableAgent() | NumpyAgent():
             return agent.function
@@ -206,7 +248,7 @@ def _inner(agent: Agent) -> object:
 
 
 def _options(agent: Agent) -> dict[str, Any]:
-    if _inner(agent) is not agent or not is_dataclass(agent):
+    if inner_of(agent) is not agent or not is_dataclass(agent):
         return {}
     return {f.name: _plain(getattr(agent, f.name)) for f in fields(agent) if f.init}
 

@@ -9,10 +9,8 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +24,10 @@ from rich.table import Table
 from wirelessgym.agent import Agent
 from wirelessgym.agent_spec import named_agent
 from wirelessgym.checkpoint import read_card
-from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.fields import Obs
 from wirelessgym.learned import LearnedAgent
+from wirelessgym.parallel import one_thread
+from wirelessgym.parallel.processes import Processes
 from wirelessgym.record import provenance
 from wirelessgym.registry import load_scenario, make_task
 
@@ -80,20 +79,28 @@ def bench_decision(fast: bool = False, out: Path | None = None) -> list[Cost]:
     """
     begin = time.monotonic()
     calls = 8 if fast else 40
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as alone:
-        made = [alone.submit(_cost, SCENARIO, task, name, calls) for task, names in AGENTS.items() for name in names]
-        costs = []
-        for future in made:
-            try:
-                costs.append(future.result())
-            except (ImportError, OSError) as error:
-                Console(stderr=True).print(f"left out: {error}", soft_wrap=True)
+    wanted = [(task, name) for task, names in AGENTS.items() for name in names]
+    costs = []
+    for _, found in Processes(1, fresh=True).run(_cost_or_reason, wanted, (SCENARIO, calls)):
+        if isinstance(found, Cost):
+            costs.append(found)
+        else:
+            Console(stderr=True).print(f"left out: {found}", soft_wrap=True)
     _print(costs)
     if out is not None:
         origin = provenance([load_scenario(SCENARIO).channel], round(time.monotonic() - begin, 1)).model_dump(mode="json")
         content = {"scenario": SCENARIO, "calls": calls, "costs": [asdict(cost) for cost in costs], "provenance": origin}
         out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return costs
+
+
+def _cost_or_reason(wanted: tuple[str, str], settings: tuple[str, int]) -> Cost | str:
+    """An agent's cost on a task, or why it can't be had."""
+    (scenario, calls), (task, spec) = settings, wanted
+    try:
+        return _cost(scenario, task, spec, calls)
+    except (ImportError, OSError) as error:
+        return str(error)
 
 
 def _cost(scenario: str, name: str, spec: str, calls: int) -> Cost:

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import torch
 
+from wirelessgym.fields import Obs, concatenate
 from wirelessgym.io import write_atomically
 from wirelessgym.options import whole_number
 from wirelessgym.task import Task
@@ -41,7 +42,8 @@ def export(task: Task, path: Path, episodes: int, seed: int) -> Path:
     if episodes < 1:
         raise ValueError(f"episodes: expected at least 1, got {episodes}")
     batches = list(_batches(task, episodes, seed))
-    arrays = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
+    together = concatenate(batches)
+    arrays = {name: value.numpy() if isinstance(value, torch.Tensor) else np.array(value) for name, value in together.items()}
     settings = json.dumps(
         {
             "task": task.id,
@@ -60,7 +62,7 @@ def export(task: Task, path: Path, episodes: int, seed: int) -> Path:
     return path
 
 
-def _batches(task: Task, episodes: int, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+def _batches(task: Task, episodes: int, seed: int) -> Iterator[Obs]:
     for start in range(0, episodes, BATCH):
         _, obs = task.reset(episodes=range(start, min(start + BATCH, episodes)), seed=seed)
         yield obs
@@ -70,4 +72,5 @@ def _write_hdf5(path: Path, arrays: dict[str, np.ndarray[Any, Any]], settings: s
     with h5py.File(path, "w") as file:
         file.attrs["settings"] = settings
         for name, array in arrays.items():
-            file.create_dataset(name, data=array, compression="gzip")
+            kind = h5py.string_dtype() if array.dtype.kind == "U" else array.dtype
+            file.create_dataset(name, data=array.astype(kind), compression="gzip")

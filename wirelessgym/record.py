@@ -149,7 +149,7 @@ class Record(_Part):
         scenario: scenario id.
         agent: name of the row, unique at its point.
         role: ``"agent"``; ``"floor"`` and ``"bound"``, in every table; ``"genie"``, an agent that sees the true state.
-        seed: seed of all episodes.
+        seed: seed of all episodes; of a secret one, a digest (``sha256:...``).
         episodes: number of episodes, numbered from 0.
         headline: name of the headline metric in ``metrics``.
         higher_is_better: its direction.
@@ -180,7 +180,7 @@ class Record(_Part):
     scenario: str
     agent: Text
     role: Literal["agent", "floor", "genie", "bound"] = "agent"
-    seed: int
+    seed: int | str
     episodes: int
     headline: str
     higher_is_better: bool

@@ -57,6 +57,11 @@ def ids(kind: Kind) -> list[str]:
     return built_in + sorted(set(_plugins(kind)) - set(built_in))
 
 
+def own_ids(kind: Kind) -> list[str]:
+    """Return the ids of a kind that come with this package; imports nothing."""
+    return list(_files(kind))
+
+
 def training_files() -> dict[str, Path]:
     """Return the training configurations that come with the agents, by name."""
     return {path.stem: path for path in sorted((_folder("agents") / "training").glob("*.toml"))}
@@ -224,14 +229,15 @@ def build_agent(who: str, cls: type[Agent], options: Mapping[str, Any]) -> Agent
         raise TypeError(f"{who}: {error}") from error
 
 
-def agents_for(task: str | Sequence[str], *, unasked: bool = False) -> list[str]:
+def agents_for(task: str | Sequence[str], *, unasked: bool = False, own: bool = False) -> list[str]:
     """Return the ids of the agents that do a task, in alphabetical order (imports them).
 
     Args:
         task: task id, or the ids of its family (`TaskSpec.family`).
         unasked: leave out those that take part only when named (`Agent.only_when_named`).
+        own: leave out, and don't import, those of other packages.
     """
-    classes = {name: agent_class(name) for name in ids("agents")}
-    family = (task,) if isinstance(task, str) else task
-    doing = {name: cls for name, cls in classes.items() if cls.does(family)}
+    classes = {name: agent_class(name) for name in (own_ids if own else ids)("agents")}
+    family = {task} if isinstance(task, str) else set(task)
+    doing = {name: cls for name, cls in classes.items() if not cls.tasks or not family.isdisjoint(cls.tasks)}
     return [name for name, cls in doing.items() if not (unasked and cls.only_when_named)]

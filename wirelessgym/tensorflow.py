@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from wirelessgym.agent import Agent
-from wirelessgym.fields import Action, Obs, to_complex, to_real
+from wirelessgym.fields import Action, Field, Obs, to_complex, to_real
 from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
@@ -60,13 +60,17 @@ def as_dataset(task: Task, episodes: Sequence[int], seed: int = 0, batch: int = 
         for start in range(0, len(episodes), batch):
             with torch.no_grad():
                 _, obs = task.reset(episodes[start : start + batch], seed=seed)
-            yield {key: _plain(value).numpy() for key, value in obs.items()}
+            yield {key: _plain(value).numpy() if isinstance(value, Tensor) else np.array(value) for key, value in obs.items()}
 
     signature = {
-        field.name: tf.TensorSpec((None, *field.shape), getattr(tf, field.dtype), name=field.name)
+        field.name: tf.TensorSpec((None, *field.shape), _tensorflow_dtype(field), name=field.name)
         for field in task.observation_fields
     }
     return tf.data.Dataset.from_generator(batches, output_signature=signature)
+
+
+def _tensorflow_dtype(field: Field) -> Any:
+    return tf.string if field.dtype == "text" else getattr(tf, field.dtype)
 
 
 def keras_agent(model: Any, inputs: Sequence[str] | None = None) -> Agent:
@@ -92,7 +96,7 @@ class KerasAgent(Agent):
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Run the model in inference mode."""
-        seen = {key: to_tensorflow(to_real(obs[key])) for key in self.inputs or obs}
+        seen = {key: _as_tensorflow(obs[key]) for key in self.inputs or obs}
         answer = self.model(seen, training=False)
         fields = task.action_fields
         if len(fields) == 1 and not isinstance(answer, dict):
@@ -108,6 +112,10 @@ class KerasAgent(Agent):
     def num_parameters(self) -> int:
         """Trainable weights of the model."""
         return sum(int(np.prod(weight.shape)) for weight in self.model.trainable_weights)
+
+
+def _as_tensorflow(value: Any) -> Any:
+    return to_tensorflow(to_real(value)) if isinstance(value, Tensor) else tf.constant(value)
 
 
 def _plain(value: Tensor) -> Tensor:

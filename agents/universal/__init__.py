@@ -1,9 +1,9 @@
 """One language model for every task: a written instruction and a few data tokens in, an action out.
 
-The backbone is a frozen causal language model with LoRA. Each task has a head of its own (`default`, `paper`), which turns
-observations into tokens and what the backbone makes of them into an action. Rebuilt after Zheng and Dai, "Large language
-model enabled multi-task physical layer network", arXiv 2412.20772; the default heads start from the best classical solution
-and learn corrections of it.
+The backbone is a frozen causal language model with LoRA. Each task has a head of its own (`heads`), which turns observations
+into tokens and what the backbone makes of them into an action. Where a task's observation has text, the backbone reads each
+row's text behind the instruction. Rebuilt after Zheng and Dai, "Large language model enabled multi-task physical layer
+network", arXiv 2412.20772; the heads used by default start from a classical solution and learn corrections of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wirelessgym.learned import SHIPPED, LearnedAgent
 from wirelessgym.spec import TaskSpec
 
 from .headed import HeadedAgent, Model
-from .instruction import instruction
+from .instruction import instruction as written
 
 WIDTH_WITHOUT_BACKBONE = 256
 
@@ -40,11 +40,12 @@ class Universal(HeadedAgent):
         targets: the layers that get LoRA; one may stand alone.
         quantisation: None, ``"nf4"`` (4-bit backbone) or ``"loftq"`` (4-bit backbone whose LoRA starts as its error's best fit).
         prefix_tokens: learnable tokens before the instruction.
-        instructed: whether the backbone reads the instruction.
-        preset: ``"default"`` heads, or those of the ``"paper"``.
+        instructed: whether the backbone reads the instruction; texts of the observation are always read.
+        preset: the heads of this package's tasks, ``"classical_init"`` or those of the ``"paper"``.
+        extra_heads: heads of further tasks, see `HeadedAgent`.
         device: where fresh weights are put, see `HeadedAgent`.
-        checkpoint: as in `LearnedAgent`; its model options, and the seed of its random backbone, hold wherever none other than
-            the default is given.
+        checkpoint: as in `LearnedAgent`; its model options, and the seed of its random backbone, replace those that are left
+            at their default.
 
     Raises:
         ValueError: for a preset or backbone that doesn't exist, or a task that the preset has no head for.
@@ -70,7 +71,7 @@ class Universal(HeadedAgent):
         self.targets = (self.targets,) if isinstance(self.targets, str) else tuple(self.targets)  # a card has a list
         if self.checkpoint is not None and self.seed == LearnedAgent.seed:
             backbone = read_card(self.checkpoint_folder()).get("backbone") or {}
-            self.seed = backbone.get("seed") or self.seed  # random base weights aren't in a checkpoint: they are drawn again
+            self.seed = backbone.get("seed") or self.seed  # random base weights aren't in a checkpoint: the seed makes them again
 
     def make_backbone(self) -> tuple[torch.nn.Module | None, int]:
         """Return the language model with its adapters, and its width."""
@@ -92,9 +93,9 @@ class Universal(HeadedAgent):
         )
         return backbone, backbone.width
 
-    def words(self, task: TaskSpec) -> str:
+    def instruction(self, task: TaskSpec) -> str:
         """The instruction that the backbone reads."""
-        return instruction(task) if self.instructed else ""
+        return written(task) if self.instructed else ""
 
     def card(self) -> dict[str, Any]:
         """What a checkpoint's card says of the model: the backbone's identity."""
@@ -112,7 +113,7 @@ class Universal(HeadedAgent):
         same_files = bool(mine.get("sha256")) and mine["sha256"] == theirs.get("sha256")
         keys = ["layers", "architecture", "seed"] if same_files else ["name", "layers", "architecture", "sha256", "seed"]
         if "loftq" in (mine.get("quantisation"), theirs.get("quantisation")):
-            keys.append("quantisation")  # LoRA makes up for the rounding of that base alone
+            keys.append("quantisation")  # LoRA compensates for the rounding of that base alone
         for key in keys:
             if mine.get(key) != theirs.get(key):
                 raise CheckpointError(

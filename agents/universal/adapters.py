@@ -1,4 +1,4 @@
-"""What is put beside and in place of a language model's linear layers: low-rank adapters, and weights in 4 bits.
+"""Additions to and replacements of a language model's linear layers: low-rank adapters and 4-bit weights.
 
 Source: Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022, equation (3).
 """
@@ -24,7 +24,7 @@ def _linear_layers(decoder: nn.Module) -> dict[str, Any]:
 
 
 def add_lora(decoder: nn.Module, rank: int, alpha: float, targets: Sequence[str], dropout: float) -> None:
-    """Put LoRA beside the target layers, in place: float32 matrices, whatever the base's dtype."""
+    """Add LoRA to the target layers, in place: float32 matrices, whatever the base's dtype."""
     from peft import LoraConfig, inject_adapter_in_model
 
     if rank < 0 or alpha <= 0 or not targets:
@@ -49,7 +49,7 @@ def add_lora(decoder: nn.Module, rank: int, alpha: float, targets: Sequence[str]
 
 
 def quantise(decoder: nn.Module, quantisation: Literal["nf4", "loftq"]) -> None:
-    """Replace the decoder's linear layers by 4-bit ones, in place; with LoftQ, LoRA takes up what they lose."""
+    """Replace the decoder's linear layers by 4-bit ones, in place; with LoftQ, LoRA compensates for the rounding."""
     for name, module in _linear_layers(decoder).items():
         if ".lora_" in name:
             continue
@@ -57,7 +57,7 @@ def quantise(decoder: nn.Module, quantisation: Literal["nf4", "loftq"]) -> None:
         parent_name, _, attribute = name.rpartition(".")
         parent: Any = decoder.get_submodule(parent_name)
         if quantisation == "loftq" and attribute == "base_layer":
-            # LoRA multiplies the product of its matrices by its scale: half of it is taken out of each.
+            # LoRA multiplies the product of its matrices by its scale: each gives up the square root of it.
             (adapter,), root = parent.lora_A.keys(), next(iter(parent.scaling.values())) ** 0.5
             quantised, a, b = nf4.loftq(weight, parent.r[adapter])
             parent.lora_A[adapter].weight.data, parent.lora_B[adapter].weight.data = a / root, b / root

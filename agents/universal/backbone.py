@@ -1,8 +1,9 @@
-"""The language model inside the universal agent: a shared instruction, then data tokens, in; hidden states at the data out.
+"""The language model inside the universal agent: an instruction, a text and data tokens in; hidden states at the data out.
 
-All episodes of a batch read the same instruction. It runs through the model once, as a batch of one, and its keys and values are
-shared by all sequences, on which the data tokens run; gradients reach the adapters through both. The result is that of running
-instruction and data of every sequence together, at a fraction of the cost.
+All episodes of a batch read the same instruction. It runs through the model once, as a batch of one, and all sequences share its
+keys and values. Where episodes are told something of their own, each distinct text is read once behind the instruction, and the
+data tokens run behind both; gradients reach the adapters through all three. The result is that of running instruction, text and
+data of every sequence together, at a fraction of the cost.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from torch import Tensor, nn
 
 from . import attention
 from .adapters import add_lora, quantise
-from .attention import KeysValues
+from .attention import KeysValues, behind, visible_tokens
 from .language_model import language_model
 
 Quantisation: TypeAlias = Literal["nf4", "loftq"] | None
 
-_REMEMBERED_INSTRUCTIONS = 16
+_REMEMBERED = 16  # instructions, and sets of texts
 
 
 class Backbone(nn.Module):
-    """A language model's decoder layers: a shared instruction, then data tokens, in; hidden states at the data tokens out.
+    """A language model's decoder layers: an instruction, texts, then data tokens in; hidden states at the data tokens out.
 
     The base weights are frozen and come from their own file: `state_dict` holds what is trained, LoRA's matrices (float32) and
     the prefix tokens, and nothing else.
@@ -41,12 +42,12 @@ class Backbone(nn.Module):
             ``q_proj``, ``k_proj`` and ``v_proj`` mean that one.
         dropout: on LoRA's input, in training.
         quantisation: None; ``"nf4"``: all linear layers of the decoder in 4 bits; ``"loftq"``: likewise, and LoRA starts as what
-            makes up best for the rounding of its layer.
+            best compensates for the rounding of its layer.
         prefix_tokens: learnable tokens in front of the instruction's words.
 
     Attributes:
         width: of tokens and hidden states.
-        shared: whether the instruction runs once for all sequences (else in front of each, for comparison).
+        shared: whether instruction and texts run once for all sequences (else in front of each, for comparison).
         identity: which base weights these are, as JSON can hold it: name, layers, dtype, quantisation, architecture, ``sha256``
             of the weights' files ("" for random ones) and ``seed`` (of random ones, else None).
 
@@ -93,115 +94,165 @@ class Backbone(nn.Module):
         embedding = self.decoder.get_input_embeddings().weight
         self.prefix = nn.Parameter(embedding.float().std() * torch.randn(prefix_tokens, self.width)) if prefix_tokens else None
         self._trained = frozenset(key for key, parameter in self.named_parameters() if parameter.requires_grad)
-        self._remembered: dict[str, KeysValues] = {}
+        self._remembered: dict[tuple[str, ...], KeysValues] = {}
         self._remembered_for: Tensor | None = None
         self.register_state_dict_post_hook(_leave_out_frozen)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_put_back_frozen)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
-    def forward(self, instruction: str, tokens: Tensor, ordered: bool = False, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        instruction: str,
+        tokens: Tensor,
+        ordered: bool = False,
+        mask: Tensor | None = None,
+        texts: Sequence[str] | None = None,
+    ) -> Tensor:
         """Return hidden states at the data tokens, after the last layer and the model's final normalisation.
 
-        A set's tokens all stand at the position after the instruction and see each other both ways, so that permuting them
-        permutes the result. A series' tokens stand one after the other and see those before them. All see the whole instruction.
+        A set's tokens are all at the position after the words and see each other both ways, so that permuting them permutes
+        the result. A series' tokens follow one another and see those before them. All see the whole instruction and
+        their sequence's text, which follows the instruction.
 
         Args:
-            instruction: the words; may be empty.
+            instruction: what all sequences are told; may be empty.
             tokens: shape (sequences, n, width), float32.
             ordered: whether the tokens are a series, not a set.
-            mask: which tokens are there, shape (sequences, n), bool; the others aren't seen by any but themselves. None: all.
+            mask: which tokens are present, shape (sequences, n), bool; the others are seen by none but themselves. None: all.
+            texts: what each sequence is told besides, any of them may be empty. None: nothing.
 
         Returns:
             Shape (sequences, n, width), float32.
 
         Raises:
-            ValueError: for tokens or a mask of another shape, or more tokens than the model has positions for.
+            ValueError: for tokens, a mask or texts of another shape, or more tokens than the model has positions for.
         """
         if tokens.ndim != 3 or tokens.shape[-1] != self.width:
             raise ValueError(f"tokens: expected shape (sequences, n, {self.width}), got {tuple(tokens.shape)}")
         sequences, n = tokens.shape[:2]
         if mask is not None and mask.shape != (sequences, n):
             raise ValueError(f"mask: expected shape {(sequences, n)}, got {tuple(mask.shape)}")
+        if texts is not None and len(texts) != sequences:
+            raise ValueError(f"texts: expected {sequences}, one for each sequence, got {len(texts)}")
         data = tokens.to(self.decoder.dtype).contiguous()  # else each linear layer copies its weights per sequence
-        prompt_length = self.prompt_length(instruction)
-        self._check_length(prompt_length + (n if ordered else 1))
-        positions = prompt_length + (torch.arange(n) if ordered else torch.zeros(n, dtype=torch.int64))
-        visible = _visible(n, ordered, mask)
-        if self.shared or not prompt_length:
-            instruction_read = self._keys_values(instruction) if prompt_length else None
-            hidden = self._run(data, positions, visible, instruction_read)
-        else:
-            prompt = self._prompt(instruction).expand(sequences, -1, -1)
-            everything = torch.cat([torch.arange(prompt_length), positions])
-            hidden = self._run(torch.cat([prompt, data], 1), everything, _behind(prompt_length, visible))[:, prompt_length:]
-        return hidden.float()
+        told = list(texts) if texts is not None else [""] * sequences
+        longest = max((len(self._tokenise(text, False)) for text in set(told)), default=0)
+        self._check_length(self.prompt_length(instruction) + longest + (n if ordered else 1))
+        steps = torch.arange(n) if ordered else torch.zeros(n, dtype=torch.int64)
+        run = self._shared if self.shared else self._unshared
+        return run(instruction, data, steps, visible_tokens(n, ordered, mask), told).float()
+
+    def _shared(self, instruction: str, data: Tensor, steps: Tensor, visible: Tensor, texts: Sequence[str]) -> Tensor:
+        """Run data tokens (sequences, n, width) behind an instruction and texts that are read once each."""
+        start = self.prompt_length(instruction)
+        before = self._keys_values(instruction) if start else None
+        distinct = tuple(dict.fromkeys(texts))
+        lengths = torch.tensor([len(self._tokenise(text, False)) for text in distinct])
+        if not lengths.any():
+            return self._run(data, (start + steps)[None], visible, attention.Run(before))
+        behind_it = self._keys_values(instruction, distinct, before)
+        if len(distinct) == 1:
+            both = behind_it if before is None else [_joined(*layers) for layers in zip(before, behind_it, strict=True)]
+            return self._run(data, (start + lengths + steps)[None], visible, attention.Run(both))
+        number = {text: index for index, text in enumerate(distinct)}
+        chosen = torch.tensor([number[text] for text in texts])
+        own = lengths[chosen, None]
+        of_text = (torch.arange(int(lengths.max())) < own)[:, None, None].expand(-1, -1, len(steps), -1)
+        sees = torch.cat([of_text.to(visible.device), visible.expand(len(data), -1, -1, -1)], -1)
+        return self._run(data, start + own + steps, sees, attention.Run(before, behind_it, chosen.to(data.device)))
+
+    def _unshared(self, instruction: str, data: Tensor, steps: Tensor, visible: Tensor, texts: Sequence[str]) -> Tensor:
+        """The same without sharing: instruction, text and data of each sequence run together."""
+        if len(set(texts)) > 1:
+            masks = visible.expand(len(data), -1, -1, -1).split(1)
+            rows = zip(data.split(1), masks, texts, strict=True)
+            return torch.cat([self._unshared(instruction, row, steps, mask, [text]) for row, mask, text in rows])
+        prompt = torch.cat([self._prompt(instruction), self._words(texts[0])])
+        length = len(prompt)
+        positions = torch.cat([torch.arange(length), length + steps])
+        everything = torch.cat([prompt.expand(len(data), -1, -1), data], 1)
+        return self._run(everything, positions[None], behind(length, visible), attention.Run())[:, length:]
 
     def prompt_length(self, instruction: str) -> int:
-        """Number of tokens in front of the data: the prefix and the words."""
+        """Number of tokens of the prefix and the instruction."""
         return (0 if self.prefix is None else len(self.prefix)) + len(self._tokenise(instruction))
 
-    def _prompt(self, instruction: str) -> Tensor:
-        """Embeddings of the prefix and the words, shape (1, tokens, width)."""
+    def _words(self, text: str, begins: bool = False) -> Tensor:
+        """Embeddings of words, which begin the input or continue it, shape (tokens, width)."""
         table = self.decoder.get_input_embeddings()
-        words = torch.tensor(self._tokenise(instruction), dtype=torch.int64, device=table.weight.device)
-        embedded = table(words).to(self.decoder.dtype)
-        return (embedded if self.prefix is None else torch.cat([self.prefix.to(embedded.dtype), embedded]))[None]
+        ids = torch.tensor(self._tokenise(text, begins), dtype=torch.int64, device=table.weight.device)
+        embedded: Tensor = table(ids).to(self.decoder.dtype)
+        return embedded
 
-    def _keys_values(self, instruction: str) -> KeysValues:
-        """Keys and values of every layer at the instruction's tokens, each of shape (1, heads, tokens, width of a head).
+    def _prompt(self, instruction: str) -> Tensor:
+        """Embeddings of the prefix and the instruction, shape (tokens, width)."""
+        words = self._words(instruction, begins=True)
+        return words if self.prefix is None else torch.cat([self.prefix.to(words.dtype), words])
+
+    def _keys_values(self, instruction: str, texts: tuple[str, ...] = (), before: KeysValues | None = None) -> KeysValues:
+        """Keys and values of every layer at the tokens of an instruction, or of texts behind it; see `_read`.
 
         Remembered where no gradient is wanted, for as long as the trained weights stay what they are.
         """
         if self._trained and (self.training or torch.is_grad_enabled()):
             self._remembered.clear()
-            return self._read(instruction)
+            return self._read(instruction, texts, before)
         # Compared by value: fused optimisers change weights without telling autograd's version counters.
         values = self._trained_values()
         if self._remembered_for is None or not torch.equal(values, self._remembered_for):
             self._remembered.clear()
             self._remembered_for = values
-        if instruction not in self._remembered:
-            while len(self._remembered) >= _REMEMBERED_INSTRUCTIONS:
+        key = (instruction, *texts)
+        if key not in self._remembered:
+            while len(self._remembered) >= _REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
             # Tensors of inference mode couldn't be used in a later computation with gradients.
             with torch.inference_mode(False), torch.no_grad():
-                self._remembered[instruction] = self._read(instruction)
-        return self._remembered[instruction]
+                self._remembered[key] = self._read(instruction, texts, before)
+        return self._remembered[key]
 
     def _trained_values(self) -> Tensor:
         """All trained numbers in a row, copied."""
         trained = [p.detach().flatten() for name, p in self.named_parameters() if name in self._trained]
         return torch.cat(trained) if trained else torch.empty(0)
 
-    def _read(self, instruction: str) -> KeysValues:
-        prompt = self._prompt(instruction)
-        length = prompt.shape[1]
+    def _read(self, instruction: str, texts: tuple[str, ...] = (), before: KeysValues | None = None) -> KeysValues:
+        """Run an instruction through the model, or texts behind it.
+
+        Args:
+            instruction: what all sequences are told.
+            texts: distinct ones; none to read the instruction.
+            before: for texts, what reading the instruction returned; None if it has no tokens.
+
+        Returns:
+            Keys and values of every layer, each of shape (1, heads, tokens, width of a head); for texts, (texts, heads, tokens of
+            the longest, width of a head), with values of no meaning behind the end of shorter ones.
+        """
+        if not texts:
+            embedded, start = self._prompt(instruction)[None], 0
+        else:
+            # A text's tokens see those before them only, so what is filled in behind its end changes none of them.
+            embedded = nn.utils.rnn.pad_sequence([self._words(text) for text in texts], batch_first=True)
+            start = self.prompt_length(instruction)
+        length = embedded.shape[1]
         noted: KeysValues = []
-        self._run(prompt, torch.arange(length), _visible(length, ordered=True, mask=None), noted=noted)
+        positions = start + torch.arange(length)[None]
+        self._run(embedded, positions, visible_tokens(length, ordered=True, mask=None), attention.Run(before, noted=noted))
         return noted
 
-    def _run(
-        self,
-        embedded: Tensor,
-        positions: Tensor,
-        visible: Tensor,
-        instruction: KeysValues | None = None,
-        noted: KeysValues | None = None,
-    ) -> Tensor:
+    def _run(self, embedded: Tensor, positions: Tensor, visible: Tensor, run: attention.Run) -> Tensor:
         """Run the decoder on embedded tokens (sequences, n, width).
 
         Args:
             embedded: the tokens.
-            positions: of the tokens, shape (n,).
-            visible: which tokens each sees, shape (sequences or 1, 1, n, n), bool.
-            instruction: keys and values that all tokens see besides.
-            noted: filled with every layer's keys and values.
+            positions: of the tokens, shape (sequences or 1, n).
+            visible: which tokens each sees, of its text and its own, shape (sequences or 1, 1, n, m), bool.
+            run: what all tokens see besides.
         """
         attention.register()
-        run = attention.Run(instruction, noted)
         output = self.decoder(
             inputs_embeds=embedded,
-            position_ids=positions[None].to(embedded.device),
+            position_ids=positions.to(embedded.device),
             attention_mask=visible.to(embedded.device),
             use_cache=False,
             run=run,
@@ -213,7 +264,7 @@ class Backbone(nn.Module):
     def _check_length(self, length: int) -> None:
         limit = getattr(self.decoder.config, "max_position_embeddings", None)
         if limit is not None and length > limit:
-            raise ValueError(f"tokens: the model has {limit} positions, instruction and data need {length}")
+            raise ValueError(f"tokens: the model has {limit} positions, words and data need {length}")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Backbone:
         self._remembered.clear()
@@ -224,23 +275,6 @@ class Backbone(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without what is remembered."""
         return self.__dict__ | {"_remembered": {}, "_remembered_for": None}
-
-
-def _visible(n: int, ordered: bool, mask: Tensor | None) -> Tensor:
-    """Which of n tokens each of them sees, shape (sequences or 1, 1, n, n), bool."""
-    visible = torch.ones(n, n, dtype=torch.bool)
-    visible = (visible.tril() if ordered else visible)[None, None]
-    if mask is None:
-        return visible
-    return visible.to(mask.device) & mask[:, None, None] | torch.eye(n, dtype=torch.bool, device=mask.device)
-
-
-def _behind(prompt_length: int, visible: Tensor) -> Tensor:
-    """Extend what data tokens see to a prompt in front of them, which sees itself causally and no data."""
-    prompt = _visible(prompt_length, ordered=True, mask=None).to(visible.device)
-    n = visible.shape[-1]
-    above = torch.cat([prompt, prompt.new_zeros(1, 1, prompt_length, n)], -1).expand(len(visible), -1, -1, -1)
-    return torch.cat([above, torch.cat([visible.new_ones(len(visible), 1, n, prompt_length), visible], -1)], 2)
 
 
 def _leave_out_frozen(module: Backbone, state: dict[str, Any], prefix: str, _: Any) -> None:
@@ -256,3 +290,8 @@ def _put_back_frozen(module: Backbone, state: dict[str, Any], prefix: str, *_: A
 
 def _forget(module: Backbone, _: Any) -> None:
     module._remembered.clear()
+
+
+def _joined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Keys and values of one layer at two stretches of tokens, one after the other."""
+    return torch.cat([first[0], second[0]], 2), torch.cat([first[1], second[1]], 2)

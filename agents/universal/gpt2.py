@@ -1,4 +1,4 @@
-"""GPT-2's layers, for predictors that keep them frozen but for the parts that are cheap to train."""
+"""GPT-2's layers, for predictors that keep them frozen except for the parts that are cheap to train."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def first_layers(backbone: str | Path, layers: int) -> nn.Module:
     """Return the first layers of a GPT-2, float32, which take ``inputs_embeds`` of the width ``config.n_embd``.
 
     Only layer normalisations and position vectors have gradients (Lu et al., "Frozen pretrained transformers as universal
-    computation engines", AAAI, 2022; Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2), 2024). Dropout is off, words can't be put
-    in.
+    computation engines", AAAI, 2022; Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2), 2024). Dropout is off, and there is no
+    vocabulary.
 
     Args:
         backbone: a folder with a GPT-2 in the format of transformers (safetensors); or ``"gpt2-random"``: untrained weights of

@@ -1,8 +1,8 @@
-"""Instructions: what the language model is told of a task, in words, written from the task itself.
+"""Instructions: what the language model is told about a task, generated from the task itself.
 
 ``[task identifier | task and data description | instruction]``, as in Zheng and Dai, arXiv 2412.20772. The words are the task's;
-numbers are those of its scenario. A new task therefore gets its instruction without code. What an episode draws, noise, speed and
-the quality of channel knowledge, is left to the observation: the same words then hold over a whole sweep.
+numbers are those of its scenario. A new task therefore gets its instruction without code. What varies between episodes (noise,
+speed, the quality of channel knowledge) is left to the observation, so the same text holds over a whole sweep.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _setting(task: TaskSpec) -> str:
 
 
 def _told(field: Field) -> str:
-    """Name, shape and meaning; single numbers and flags say what they mean by their name."""
+    """Name, shape and meaning; for single numbers and flags the name alone."""
     if not field.shape or field.dtype == "bool":
         return _words(field.name)
     return f"{_sized(field)} {field.meaning.partition(',')[0]}"

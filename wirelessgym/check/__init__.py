@@ -5,8 +5,10 @@ The same functions stand behind ``wirelessgym check`` and behind this package's 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent, as_agent
 from wirelessgym.check.findings import Finding, attempt, collect, disturb_random_state, rule, watched_random_state
 from wirelessgym.check.task_contract import check_task
-from wirelessgym.fields import clone, equal, take
+from wirelessgym.fields import clone, equal, num_rows, take
 from wirelessgym.registry import load_scenario, make_task
 from wirelessgym.scenario import Scenario, ScenarioError
 from wirelessgym.task import Task
@@ -95,12 +97,14 @@ def _agent_findings(agent: Agent, task: Task, seed: int) -> Iterator[Finding]:
 
 
 def _fresh_action(agent: Agent, task: Task, obs: dict[str, Tensor]) -> dict[str, Tensor]:
-    batch = len(next(iter(obs.values())))
+    batch = num_rows(obs)
     agent.reset(batch)
     return task.check_action(agent.act(task.spec, clone(obs)), batch)
 
 
-def _relative_difference(value: Tensor, reference: Tensor) -> float:
+def _relative_difference(value: Any, reference: Any) -> float:
+    if not isinstance(value, Tensor):
+        return 0.0 if value == reference else math.inf
     value, reference = (x if x.is_complex() else x.float() for x in (value, reference))
     return float((value - reference).abs().max() / reference.abs().max().clamp_min(1e-12))
 

@@ -7,10 +7,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from wirelessgym.fields import Field
 
@@ -61,10 +61,10 @@ def _where(error: Exception) -> str:
     return f" (in {frame.name}, {frame.filename}:{frame.lineno})"
 
 
-def random_action(action_fields: Sequence[Field], batch: int, seed: int = 0) -> dict[str, Tensor]:
-    """Draw each entry of an action; see `Field.draw`."""
+def random_action(action_fields: Sequence[Field], batch: int, seed: int = 0) -> dict[str, Any]:
+    """Sample each entry of an action; see `Field.sample`."""
     generator = torch.Generator().manual_seed(seed)
-    return {field.name: field.draw(batch, generator) for field in action_fields}
+    return {field.name: field.sample(batch, generator) for field in action_fields}
 
 
 @contextmanager

@@ -125,6 +125,8 @@ def _match_fields(task: Task, obs: Obs) -> None:
         raise ValueError(f"observation_fields names {sorted(wanted)}, the observation holds {sorted(obs)}")
     for name, field in wanted.items():
         field.check(obs[name], BATCH)
+        if field.dtype == "text":
+            continue  # checked in full
         if obs[name].dtype != field.torch_dtype:
             raise ValueError(f"{name}: the field says {field.dtype}, the observation is {obs[name].dtype}")
         value = to_real(obs[name])
@@ -144,9 +146,10 @@ def _purity_findings(task: Task, obs: Obs, seed: int) -> Iterator[Finding]:
         "keep no generator between resets",
     )
     other = task.reset(episodes=range(BATCH), seed=seed + 1)[1]
-    changes = [name for name, value in obs.items() if not bool((value == value[:1]).all())]
+    changes = [name for name, value in obs.items() if not equal(value, take(value, [0] * BATCH))]
+    changes = [name for name in changes if isinstance(obs[name], Tensor)] or changes  # of few phrases, some may come again
     yield rule(
-        bool(changes) and not any(torch.equal(other[name], obs[name]) for name in changes),
+        bool(changes) and not any(equal(other[name], obs[name]) for name in changes),
         "another seed draws other episodes",
         "another seed draws the same episodes",
         "mix the seed into every row's generator",
@@ -219,8 +222,11 @@ def _metric_findings(task: Task, state: Any, step: Step) -> Iterator[Finding]:
 def _refusal_findings(task: Task, state: Any, action: Mapping[str, Tensor]) -> Iterator[Finding]:
     for field in task.action_fields:
         good = action[field.name]
-        broken = {"of the wrong shape": good[..., None]}
-        if good.is_floating_point() or good.is_complex():
+        if not isinstance(good, Tensor):
+            broken: dict[str, Any] = {"of another number of texts": good[1:]}
+        else:
+            broken = {"of the wrong shape": good[..., None]}
+        if isinstance(good, Tensor) and (good.is_floating_point() or good.is_complex()):
             broken["with NaN"] = torch.full_like(good, torch.nan)
         for what, value in broken.items():
             try:
@@ -237,11 +243,12 @@ def _refusal_findings(task: Task, state: Any, action: Mapping[str, Tensor]) -> I
 
 
 def _gradient(task: Task, state: Any, action: Mapping[str, Tensor]) -> None:
-    leaves = {key: value.clone() for key, value in action.items()}
-    for leaf in leaves.values():
+    copy = clone(dict(action))
+    leaves = [value for value in copy.values() if isinstance(value, Tensor)]
+    for leaf in leaves:
         leaf.requires_grad_(leaf.is_floating_point() or leaf.is_complex())
-    torch.autograd.backward([task.step(state, leaves)[1].reward.sum()])
-    gradients = [leaf.grad for leaf in leaves.values() if leaf.grad is not None]
+    torch.autograd.backward([task.step(state, copy)[1].reward.sum()])
+    gradients = [leaf.grad for leaf in leaves if leaf.grad is not None]
     if not gradients:
         raise ValueError("no gradient reaches the action")
     if not all(bool(gradient.isfinite().all()) for gradient in gradients):

@@ -1,21 +1,22 @@
 """The command line: ``wirelessgym list | compare | train | report | check | doctor | bench | export | models``.
 
 Commands import what they need when they run, so that help and ``list`` answer at once. Exit codes: 0 success, 1 an agent
-failed or a check found a problem, 2 the request was wrong, 130 Ctrl-C. Errors about the request are one line; with
-``WIRELESSGYM_TRACEBACK=1`` in the environment they come with their traceback.
+failed or a check found a problem, 2 the request was wrong, 130 Ctrl-C, SIGTERM or SIGHUP. Errors about the request are one
+line; with ``WIRELESSGYM_TRACEBACK=1`` in the environment they come with their traceback.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from wirelessgym import __version__
-from wirelessgym.cli import models_command
-from wirelessgym.cli.arguments import Scenario, Seed, Settings, allow_modules_here, new_folder, overrides, split
+from wirelessgym.cli import compare_command, models_command
+from wirelessgym.cli.arguments import Scenario, Seed, Settings, allow_modules_here, new_folder, overrides, write_reports
 from wirelessgym.cli.errors import reports_errors
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; the entry point ``wirelessgym``."""
+    """Run the command line; the entry point ``wirelessgym``. A request to end is answered as Ctrl-C is."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # with nohup, a hang-up is ignored
+            signal.signal(number, signal.default_int_handler)
     app()
 
 
@@ -81,74 +86,7 @@ def list_(
             typer.echo(f"  {entry.id:<{width}}  {entry.description}{offered}")
 
 
-@app.command(
-    epilog="Examples:\n\n"
-    "[bold]wirelessgym compare precoding --agents zf,rzf,wmmse:iterations=20 --episodes 500[/]\n\n"
-    "[bold]wirelessgym compare detection --sweep snr_db=0:20:5 --set num_users=8[/]\n\n"
-    "[bold]wirelessgym compare precoding --agents wmmse,my_module:MyAgent --reference wmmse[/]"
-)
-@reports_errors
-def compare(
-    task: Annotated[str, typer.Argument(help="Task id.")],
-    agents: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Comma-separated agents; options as id:option=value, your own as module:name. "
-            "Default: every non-learned agent except ml."
-        ),
-    ] = None,
-    scenario: Annotated[
-        list[str] | None, typer.Option(help="Comma-separated scenario ids or TOML files; default: the task's own.")
-    ] = None,
-    episodes: Annotated[int, typer.Option(help="Episodes for each agent at each point.")] = 256,
-    seed: Seed = 7,
-    reference: Annotated[str | None, typer.Option(help="Reference agent for differences; default: the first.")] = None,
-    sweep: Annotated[
-        str | None, typer.Option(metavar="FIELD=START:STOP:STEP", help="Field to sweep; also FIELD=VALUE,VALUE.")
-    ] = None,
-    settings: Settings = None,
-    processes: Annotated[int | None, typer.Option(help="Number of processes; default: chosen automatically.")] = None,
-    deadline_ms: Annotated[
-        float | None, typer.Option(help="Time limit for each decision; late answers are replaced by the fallback's.")
-    ] = None,
-    fallback: Annotated[
-        str | None, typer.Option(help="Agent whose actions replace late answers; default: the task's own.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Output folder; naming the same one again continues an interrupted run. Default: runs/...")
-    ] = None,
-    title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
-    progress: Annotated[bool, typer.Option(help="Show progress.")] = True,
-) -> None:
-    """Compare agents on the same episodes; writes records, report.html, report.md and results.csv."""
-    from wirelessgym.evaluate import compare as run
-    from wirelessgym.registry import task_class
-
-    allow_modules_here()
-    scenarios: list[str | Path] | None = list(split(scenario)) if scenario else None
-    folder = out or new_folder(task, scenarios or [task_class(task).default_scenario])
-    try:
-        table = run(
-            task,
-            split(agents) if agents else None,
-            scenarios,
-            episodes,
-            seed,
-            reference=reference,
-            sweep=sweep,
-            processes=processes,
-            deadline_s=None if deadline_ms is None else deadline_ms / 1e3,
-            fallback=fallback,
-            out=folder,
-            progress=progress,
-            **overrides(settings, run),
-        )
-    except KeyboardInterrupt:
-        if out is None:
-            typer.echo(f"Add --out {folder} to the same command to continue from here.", err=True)
-        raise
-    _write_reports(table.records, folder, title)
-    raise typer.Exit(table.exit_code)
+compare_command.add_to(app)
 
 
 @app.command(
@@ -190,7 +128,7 @@ def report(
     from wirelessgym.record import read_record, read_records
 
     found = [record for path in paths for record in (read_records(path) if path.is_dir() else [read_record(path)])]
-    _write_reports(list({record.filename: record for record in found}.values()), out or _folder(paths[0]), title)
+    write_reports(list({record.filename: record for record in found}.values()), out or _folder(paths[0]), title)
 
 
 @app.command(
@@ -280,15 +218,6 @@ app.add_typer(models_command.app, name="models")
 
 def _folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
-
-
-def _write_reports(records: list[Any], folder: Path, title: str | None) -> None:
-    from wirelessgym.report import write_csv, write_html, write_markdown
-
-    write_markdown(records, folder / "report.md", title)
-    write_csv(records, folder / "results.csv")
-    page = write_html(records, folder / "report.html", title)
-    typer.echo(f"Report: {page}")
 
 
 def _print_findings(findings: list[Finding]) -> int:

@@ -50,7 +50,9 @@ def overrides(settings: list[str] | None, target: Callable[..., object] | None =
 
 def _flag(key: str) -> str:
     """How a parameter of a comparison is given on the command line."""
-    return {"task": "TASK", "deadline_s": "--deadline-ms"}.get(key, f"--{key.replace('_', '-')}")
+    return {"task": "TASK", "deadline_s": "--deadline-ms", "agent_timeout_s": "--agent-timeout"}.get(
+        key, f"--{key.replace('_', '-')}"
+    )
 
 
 def allow_modules_here() -> None:
@@ -72,3 +74,13 @@ def new_folder(task: str, scenarios: list[str | Path]) -> Path:
 
     names = "+".join(Path(str(scenario)).stem for scenario in scenarios)
     return Path("runs") / f"{task}-{names}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def write_reports(records: list[Any], folder: Path, title: str | None) -> None:
+    """Write report.html, report.md and results.csv, and say where."""
+    from wirelessgym.report import write_csv, write_html, write_markdown
+
+    write_markdown(records, folder / "report.md", title)
+    write_csv(records, folder / "results.csv")
+    page = write_html(records, folder / "report.html", title)
+    typer.echo(f"Report: {page}")

@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
+from wirelessgym.env.entries import one
 from wirelessgym.env.info import Infos
 from wirelessgym.env.spaces import Array
 from wirelessgym.env.vector import RENDERING, VectorEnv
@@ -61,7 +62,7 @@ class Env(gymnasium.Env[dict[str, Array], Any]):
             self._batch.np_random = self.np_random
         obs, _ = self._batch.reset(seed=seed)
         self._running = True
-        return {key: value[0, ...] for key, value in obs.items()}, {}
+        return one(obs, 0), {}
 
     def step(self, action: Any) -> tuple[dict[str, Array], float, bool, bool, Infos]:
         """Take an action: an array, or for tasks with several action fields a dict of arrays.
@@ -76,8 +77,7 @@ class Env(gymnasium.Env[dict[str, Array], Any]):
         obs, reward, terminated, truncated, infos = self._batch.step(_one_row(action))
         self._running = not (terminated[0] or truncated[0])
         info = {key: value[0] for key, value in infos.items() if not key.startswith("_")}
-        obs = {key: value[0, ...] for key, value in obs.items()}
-        return obs, float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+        return one(obs, 0), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> Any:
         """Draw the link with the last action: an image, shape (height, width, 3), uint8.
@@ -113,5 +113,5 @@ def make_vector_env(
 
 def _one_row(action: Any) -> Any:
     if isinstance(action, Mapping):
-        return {key: np.asarray(value)[None] for key, value in action.items()}
-    return np.asarray(action)[None]
+        return {key: _one_row(value) for key, value in action.items()}
+    return (action,) if isinstance(action, str) else np.asarray(action)[None]

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from wirelessgym.env.spaces import Array
+from wirelessgym.env.entries import Array, Obs, one
 
 Infos: TypeAlias = dict[str, Any]
 
@@ -21,14 +21,14 @@ def masked(metrics: dict[str, Array], mask: Array) -> Infos:
     return infos
 
 
-def with_final(obs: dict[str, Array], metrics: dict[str, Array], done: Array) -> Infos:
+def with_final(obs: Obs, metrics: dict[str, Array], done: Array) -> Infos:
     """Return the infos of a step in which the rows in ``done`` (bool, at least one) ended and began anew.
 
     ``final_obs`` is an array of objects: the last observation of each row that ended, a dict without batch axis.
     """
     last = np.full(len(done), None, dtype=object)
     for row in np.flatnonzero(done).tolist():
-        last[row] = {key: value[row, ...] for key, value in obs.items()}
+        last[row] = one(obs, row)
     final = {
         "final_obs": last,
         "_final_obs": done.copy(),

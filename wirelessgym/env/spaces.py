@@ -6,6 +6,9 @@
 | float32 | ``Box`` float32 | the same |
 | int64 | ``Box`` int64 | ``Discrete`` for shape (), ``MultiDiscrete`` otherwise |
 | bool | ``Box`` int8 of zeros and ones | ``MultiBinary`` |
+| text | ``Text`` of the field's length, of printable ASCII (`wirelessgym.fields.CHARACTERS`) | the same |
+
+A batch of texts is a tuple of strings, as in Gymnasium's own vector environments; its space is a ``Tuple`` of ``Text``.
 """
 
 from __future__ import annotations
@@ -20,15 +23,15 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from wirelessgym.fields import Action, Field, Obs, Rows, to_complex, to_real
+from wirelessgym.fields import CHARACTERS, Action, Field, Obs, Rows, to_complex, to_real
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Space: TypeAlias = gymnasium.Space[Any]
 
 
 def observation_space(fields: Sequence[Field]) -> spaces.Dict:
-    """Return the space of one observation: a ``Dict`` with one ``Box`` for each field, in their order."""
-    return spaces.Dict({field.name: _box(field) for field in fields})
+    """Return the space of one observation: a ``Dict`` with one entry for each field, in their order."""
+    return spaces.Dict({field.name: _text(field) if field.dtype == "text" else _box(field) for field in fields})
 
 
 def action_space(fields: Sequence[Field]) -> Space:
@@ -38,13 +41,17 @@ def action_space(fields: Sequence[Field]) -> Space:
     return spaces.Dict({field.name: _action_entry(field) for field in fields})
 
 
-def obs_to_numpy(obs: Obs, state: Rows) -> dict[str, Array]:
-    """Return a batch of observations as arrays that share ``obs``'s memory.
+def obs_to_numpy(obs: Obs, state: Rows) -> dict[str, Any]:
+    """Return a batch of observations as arrays that share ``obs``'s memory, and texts as they are.
 
     Entries that lie in ``state``'s memory are copied: what a caller does to an observation must not reach the episode.
     """
     taken = _storages(state)
-    return {key: as_numpy(value.clone() if value.untyped_storage().data_ptr() in taken else value) for key, value in obs.items()}
+    return {key: _shown(value, taken) if isinstance(value, Tensor) else value for key, value in obs.items()}
+
+
+def _shown(value: Tensor, taken: set[int]) -> Array:
+    return as_numpy(value.clone() if value.untyped_storage().data_ptr() in taken else value)
 
 
 def as_numpy(value: Tensor) -> Array:
@@ -74,7 +81,9 @@ def action_to_torch(action: object, fields: Sequence[Field]) -> Action:
     return {field.name: _entry(action[field.name], field) for field in fields}
 
 
-def _entry(value: object, field: Field) -> Tensor:
+def _entry(value: object, field: Field) -> Any:
+    if field.dtype == "text":
+        return tuple(value.tolist()) if isinstance(value, np.ndarray) else value  # the task checks that they are strings
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{field.name}: expected an array of numbers, got {array.dtype}")
@@ -90,7 +99,13 @@ def _box(field: Field) -> spaces.Box:
     return spaces.Box(kind(low), kind(high), shape, kind)
 
 
+def _text(field: Field) -> spaces.Text:
+    return spaces.Text(int(field.high), min_length=int(field.low), charset=CHARACTERS)
+
+
 def _action_entry(field: Field) -> Space:
+    if field.dtype == "text":
+        return _text(field)
     if field.dtype == "bool":
         return spaces.MultiBinary(field.shape) if field.shape else spaces.Discrete(2)
     if field.dtype == "int64":

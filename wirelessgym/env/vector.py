@@ -18,6 +18,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from wirelessgym.env.entries import copied, replaced
 from wirelessgym.env.info import Infos, masked, with_final
 from wirelessgym.env.partial import row_seeds, rows_to_reset
 from wirelessgym.env.pool import EpisodePool
@@ -111,7 +112,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
             state, obs = self._pool.take(rows, ahead=not self._begin(rows, seeds))
         arrays = self._start(rows, state, obs)
         if len(rows) < self.num_envs:
-            arrays = {key: _replaced(self._seen[key], rows, value) for key, value in arrays.items()}
+            arrays = replaced(self._seen, rows, arrays)
         self._shown = (self._playing().state, None) if self.render_mode else None
         self._remember(arrays)
         return arrays, {}
@@ -178,7 +179,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
             arrays = self._start(rows, *self._pool.take(rows))
         if len(rows) == self.num_envs:
             return arrays
-        return {key: _replaced(obs[key], rows, value) for key, value in arrays.items()}
+        return replaced(obs, rows, arrays)
 
     def _start(self, rows: Array, state: State, obs: Obs) -> dict[str, Array]:
         """Let ``rows`` play the episodes that begin at ``state``; return their observations."""
@@ -196,7 +197,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
     def _remember(self, obs: dict[str, Array]) -> None:
         # A copy, since callers may write into theirs.
         if self.autoreset_mode is AutoresetMode.DISABLED and self.num_envs > 1:
-            self._seen = {key: value.copy() for key, value in obs.items()}
+            self._seen = copied(obs)
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
@@ -211,9 +212,3 @@ def _defined(metric: Array) -> Array:
     """Zero where a metric has no value, such as the rate of an absent user: NaN does not even equal itself."""
     missing = np.isnan(metric)
     return np.where(missing, metric.dtype.type(0), metric) if missing.any() else metric
-
-
-def _replaced(values: Array, rows: Array, new: Array) -> Array:
-    values = values.copy()
-    values[rows] = new
-    return values

@@ -2,74 +2,39 @@
 
 from __future__ import annotations
 
-import io
 import math
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from wirelessgym.agent_spec import AgentSpec, agent_specs, unique
-from wirelessgym.evaluate.printed import printed
-from wirelessgym.evaluate.runner import Block, Outcomes, cut, run_blocks
+from wirelessgym.agent_spec import AgentSpec, unique
+from wirelessgym.evaluate.estimate import fitting_workers, needs, refuse_too_large, warning
+from wirelessgym.evaluate.kept import Outcomes
+from wirelessgym.evaluate.players import Players
+from wirelessgym.evaluate.runner import Work, cut, run_blocks
+from wirelessgym.evaluate.seeds import SecretSeed
+from wirelessgym.evaluate.shards import Shard
 from wirelessgym.evaluate.summary import Plan, Point, summarise
 from wirelessgym.evaluate.sweep import SweepError, parse_sweep
+from wirelessgym.evaluate.table import PIPED_WIDTH, Table
+from wirelessgym.isolation.process import TIMEOUT_S
 from wirelessgym.learned import FIRST_TRAINING_SEED
 from wirelessgym.options import is_number, whole_number
+from wirelessgym.parallel import Automatic, Executor, make_executor
+from wirelessgym.parallel.processes import Processes
 from wirelessgym.record import Record, Sweep, read_records, write_record
-from wirelessgym.registry import agents_for, as_task_class, ids, load_scenario, make_task
+from wirelessgym.registry import agents_for, as_task_class, load_scenario, make_task, own_ids
 from wirelessgym.scenario import Scenario
 from wirelessgym.task import Task
 
+__all__ = ["Table", "compare"]
+
 FLOOR = "random"
-PIPED_WIDTH = 120  # rich takes 80 columns for what is no terminal
-
-
-@dataclass(frozen=True)
-class Table:
-    """The result of a comparison; prints itself.
-
-    Attributes:
-        records: one for each agent at each point, then that point's floor and bound.
-    """
-
-    records: list[Record]
-
-    @property
-    def exit_code(self) -> int:
-        """1 if an agent failed, else 0."""
-        return int(any(record.status == "failed" for record in self.records))
-
-    def to_html(self, path: Path | str) -> Path:
-        """Write one self-contained page."""
-        from wirelessgym.report import write_html
-
-        return write_html(self.records, path)
-
-    def to_markdown(self, path: Path | str) -> Path:
-        """Write the tables as Markdown."""
-        from wirelessgym.report import write_markdown
-
-        return write_markdown(self.records, path)
-
-    def to_csv(self, path: Path | str) -> Path:
-        """Write one line for each record and metric."""
-        from wirelessgym.report import write_csv
-
-        return write_csv(self.records, path)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from printed(self.records)
-
-    def __str__(self) -> str:
-        """The tables as plain text."""
-        file = io.StringIO()
-        Console(file=file, width=PIPED_WIDTH, color_system=None).print(self)
-        return file.getvalue()
 
 
 def compare(
@@ -77,11 +42,15 @@ def compare(
     agents: Sequence[object] | None = None,
     scenario: str | Path | Scenario | Sequence[str | Path | Scenario] | None = None,
     episodes: int = 256,
-    seed: int = 7,
+    seed: int | SecretSeed = 7,
     *,
     reference: str | None = None,
     sweep: str | Mapping[str, Sequence[Any]] | None = None,
     processes: int | None = None,
+    executor: str | Executor | None = None,
+    isolated: bool = False,
+    agent_timeout_s: float = TIMEOUT_S,
+    shard: str | None = None,
     deadline_s: float | None = None,
     fallback: str | None = None,
     out: Path | str | None = None,
@@ -101,11 +70,19 @@ def compare(
             those that want to be named (`Agent.only_when_named`).
         scenario: scenario id, TOML file or `Scenario`, or several of them; by default the task's own.
         episodes: number of episodes, at least 2; they are episodes 0, 1, ... of ``seed``.
-        seed: their seed, below 2^61 (training has the seeds above).
+        seed: their seed, below 2^61 (training has the seeds above), or one that nobody is told (`SecretSeed.read`).
         reference: agent that the others are compared with; by default the first.
         sweep: one field of scenario or task, dotted where nested, and its values: ``{"snr_db": [0, 10]}``,
             ``"num_users=4,6,8"``, or ``"snr_db=0:20:5"`` with the stop included.
         processes: 1 stays in this process; None takes all cores when the work is long enough to pay for starting them.
+        executor: who works: ``"here"``, ``"processes"``, ``"ray"`` or an object of one's own (`wirelessgym.parallel.Executor`);
+            None decides by ``processes``.
+        isolated: whether agents that aren't the project's own, which play in processes of their own in any case, get an empty
+            folder to work in, none of this process's environment variables, and no state even as genies.
+        agent_timeout_s: seconds for one answer of such a process; then it is ended and its agent has failed.
+        shard: ``"i/n"`` plays every n-th block only, and leaves it in ``out``, which n calls with the same arguments share. The
+            table holds the points whose blocks are all there; so the last of the calls gives the whole table, as does one
+            without ``shard``.
         deadline_s: seconds for one decision. Agents then act on one episode at a time, and a late answer is replaced by
             the fallback's; results depend on the machine's speed.
         fallback: id of the agent that stands in; by default the task's own (`Task.fallback_agent`).
@@ -121,26 +98,26 @@ def compare(
         UnknownIdError: for an unknown task, scenario or agent.
         ScenarioError: for an override or swept field that doesn't exist or is out of range.
         SweepError: for a sweep that can't be read.
-        ValueError: for too few episodes, a seed that training has, no agents, an agent that doesn't do the task, or an unknown
-            reference.
+        ValueError: for too few episodes, a seed that training has, no agents, an agent that doesn't do the task, an unknown
+            reference, or a comparison that needs more memory than is free.
         RecordSchemaError: if ``out`` holds records of another schema version.
+        WorkerError: if a worker of the executor ends while it works.
         KeyboardInterrupt: after Ctrl-C, once what is finished is saved.
     """
     cls = as_task_class(task)
-    _check_numbers(episodes, seed, processes, deadline_s)
+    _check_numbers(episodes, seed, agent_timeout_s, deadline_s)
     points = _points(cls, scenario, sweep, overrides)
-    plan = _plan(points[0].task, agents, reference, seed, episodes, deadline_s, fallback)
+    worker = make_executor(executor, processes)
     folder = Path(out) if out is not None else None
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None and folder is None:
+        raise ValueError("shard: the parts of a comparison meet in a folder; name it with out")
     if folder is not None and any((folder / "records").glob("*.json")):
         read_records(folder)
-    done: dict[int, list[Record]] = {}
-    try:
-        _run(plan, points, folder, processes, progress, done)
-    except KeyboardInterrupt:
-        _save(_table(done), folder)
-        kept = "; finished blocks are kept, the same call with this out goes on from here" if folder else ""
-        print(f"interrupted: {len(done)} of {len(points)} points are complete{kept}", file=sys.stderr)
-        raise
+    with Players(agent_timeout_s, isolated) as players:
+        plan = _plan(points[0].task, players, agents, reference, seed, episodes, deadline_s, fallback)
+        _check_size(plan, [point.task for point in points], worker)
+        done = _done(plan, points, players, worker, folder, part, progress)
     table = _table(done)
     _save(table, folder)
     if show:
@@ -148,19 +125,53 @@ def compare(
     return table
 
 
-def _check_numbers(episodes: int, seed: int, processes: int | None, deadline_s: float | None) -> None:
+def _check_size(plan: Plan, tasks: Sequence[Task], executor: Executor) -> None:
+    """Refuse what can't fit, and say what takes long, before anything is sampled or listed."""
+    strangers = sum(not agent.own for agent in plan.agents)
+    size = needs(tasks, plan.episodes, len(plan.agents), strangers)
+    if isinstance(executor, Automatic):
+        executor.workers = fitting_workers(size, executor.workers)
+    refuse_too_large(size, executor.workers if isinstance(executor, Processes) else 1)
+    if said := warning(size, getattr(executor, "workers", 1)):
+        print(said, file=sys.stderr)
+
+
+def _done(
+    plan: Plan,
+    points: Sequence[Point],
+    players: Players,
+    executor: Executor,
+    folder: Path | None,
+    shard: Shard | None,
+    progress: bool,
+) -> dict[int, list[Record]]:
+    """The records of every point; after Ctrl-C, those that are complete are saved."""
+    done: dict[int, list[Record]] = {}
+    try:
+        missing = _run(plan, points, players, executor, folder, shard, progress, done)
+    except KeyboardInterrupt:
+        _save(_table(done), folder)
+        kept = "; finished blocks are kept, the same call with this out goes on from here" if folder else ""
+        print(f"interrupted: {len(done)} of {len(points)} points are complete{kept}", file=sys.stderr)
+        raise
+    if missing:
+        print(f"shard {shard}: done, kept in {folder}; {missing} blocks of other shards aren't there yet", file=sys.stderr)
+    return done
+
+
+def _check_numbers(episodes: int, seed: int | SecretSeed, agent_timeout_s: float, deadline_s: float | None) -> None:
     whole_number("episodes", episodes)
     if episodes < 2:
         raise ValueError(f"episodes: expected at least 2, since intervals are over episodes, got {episodes}")
-    whole_number("seed", seed)
-    if not 0 <= seed < FIRST_TRAINING_SEED:
-        raise ValueError(f"seed: expected 0 to 2^61 - 1, since learned agents train on the episodes of larger seeds, got {seed}")
-    if processes is not None:
-        whole_number("processes", processes)
-        if processes < 1:
-            raise ValueError(f"processes: expected at least 1, got {processes}")
-    if deadline_s is not None and not (is_number(deadline_s) and 0 < deadline_s < math.inf):
-        raise ValueError(f"deadline_s: expected a positive number of seconds (finite), got {deadline_s!r}")
+    if not isinstance(seed, SecretSeed):
+        whole_number("seed", seed)
+        if not 0 <= seed < FIRST_TRAINING_SEED:
+            raise ValueError(
+                f"seed: expected 0 to 2^61 - 1, since learned agents train on the episodes of larger seeds, got {seed}"
+            )
+    for name, seconds in (("deadline_s", deadline_s), ("agent_timeout_s", agent_timeout_s)):
+        if seconds is not None and not (is_number(seconds) and 0 < seconds < math.inf):
+            raise ValueError(f"{name}: expected a positive number of seconds (finite), got {seconds!r}")
 
 
 def _points(
@@ -197,25 +208,27 @@ def _points(
 
 def _plan(
     task: Task,
+    players: Players,
     agents: Sequence[object] | None,
     reference: str | None,
-    seed: int,
+    seed: int | SecretSeed,
     episodes: int,
     deadline_s: float | None,
     fallback: str | None,
 ) -> Plan:
-    specs = agent_specs(agents, task.family)
+    family = task.family
+    specs = players.specs(agents, family)
     names = [spec.name for spec in specs]
     if reference is not None and reference not in names:
         raise ValueError(f"reference: no agent here is called {reference!r}; there are: {', '.join(names)}")
     floor = next((spec.name for spec in specs if spec.spec == FLOOR), None)
     added = None
-    if floor is None and FLOOR in ids("agents") and FLOOR in agents_for(task.family):
-        specs = unique([*specs, *agent_specs([FLOOR], task.family)])
+    if floor is None and FLOOR in own_ids("agents") and FLOOR in agents_for(family, own=True):
+        specs = unique([*specs, *players.specs([FLOOR], family)])
         floor = added = specs[-1].name
     stand_in: AgentSpec | None = None
     if deadline_s is not None:
-        (stand_in,) = agent_specs([fallback or task.fallback_agent], task.family)
+        (stand_in,) = players.specs([fallback or task.fallback_agent], family)
     elif fallback is not None:
         raise ValueError(f"fallback {fallback!r} stands in for late answers and needs deadline_s")
     return Plan(tuple(specs), floor, added, reference or names[0], seed, episodes, deadline_s, stand_in)
@@ -224,33 +237,40 @@ def _plan(
 def _run(
     plan: Plan,
     points: Sequence[Point],
+    players: Players,
+    executor: Executor,
     folder: Path | None,
-    processes: int | None,
+    shard: Shard | None,
     progress: bool,
     done: dict[int, list[Record]],
-) -> None:
-    """Play all points, and put the records of each complete one into ``done``."""
+) -> int:
+    """Play all points and put the records of each complete one into ``done``; return how many blocks are missing elsewhere."""
+    tasks = tuple(point.task for point in points)
+    seed = plan.seed.value if isinstance(plan.seed, SecretSeed) else plan.seed
     kept = folder / "blocks" if folder is not None else None
-    where: list[tuple[int, int]] = []
-    blocks: list[Block] = []
-    waiting: list[dict[int, Outcomes]] = []
-    for index, point in enumerate(points):
-        ranges = cut(plan.episodes, point.task)
-        waiting.append({})
-        for number, span in enumerate(ranges):
-            where.append((index, number))
-            blocks.append(Block(point.task, plan.seed, span, plan.agents, plan.deadline_s, plan.fallback, kept))
-    sizes = [sum(index == i for i, _ in where) for index in range(len(points))]
+    work = Work(tasks, seed, plan.agents, players, plan.deadline_s, plan.fallback, kept)
+    blocks = [block for index, task in enumerate(tasks) for block in cut(index, task, plan.episodes)]
+    ours = [number for number in range(len(blocks)) if shard is None or shard.has(number)]
+    left = Counter(block.point for block in blocks)
+    waiting: dict[int, dict[int, Outcomes]] = {index: {} for index in left}
+
+    def finish(number: int, outcomes: Outcomes) -> None:
+        index = blocks[number].point
+        waiting[index][number] = outcomes
+        left[index] -= 1
+        if not left[index]:
+            ordered = [found for _, found in sorted(waiting.pop(index).items())]
+            done[index] = summarise(plan, points[index], ordered)
+
     with _progress(progress) as bar:
-        shown = bar.add_task(points[0].task.id, total=len(blocks))
-        for block, outcomes in run_blocks(blocks, processes):
-            index, number = where[block]
-            waiting[index][number] = outcomes
+        shown = bar.add_task(tasks[0].id, total=len(ours))
+        for position, outcomes in run_blocks([blocks[number] for number in ours], work, executor):
+            finish(ours[position], outcomes)
             bar.advance(shown)
-            if len(waiting[index]) == sizes[index]:
-                ordered = [found for _, found in sorted(waiting[index].items())]
-                done[index] = summarise(plan, points[index], ordered)
-                waiting[index] = {}
+    for number in sorted(set(range(len(blocks))) - set(ours)):
+        if len(kept_outcomes := work.stored(blocks[number])) == len(work.rows):
+            finish(number, kept_outcomes)
+    return left.total()
 
 
 def _progress(wanted: bool) -> Progress:

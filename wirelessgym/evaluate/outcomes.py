@@ -20,6 +20,7 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs, clone, num_rows
+from wirelessgym.isolation.process import AgentFailure
 from wirelessgym.rollouts import Array, Rollout, Trajectory, Transition, measured, per_episode, row_of
 from wirelessgym.task import Task
 
@@ -89,8 +90,13 @@ def play(
         seconds = time.perf_counter() - begin
         latency = _latencies(task, agent, start) if timed else np.zeros(0)
     except _AgentError as failure:
-        return Outcome({}, seconds=time.perf_counter() - begin, traceback=_readable(failure.__cause__))
+        return failed(failure.__cause__, time.perf_counter() - begin)
     return Outcome(episodes, latency, late, seconds)
+
+
+def failed(error: BaseException | None, seconds: float = 0.0) -> Outcome:
+    """The outcome of an agent that raised ``error``."""
+    return Outcome({}, seconds=seconds, traceback=_readable(error))
 
 
 def bounds(task: Task, start: tuple[Any, Obs], trajectory: Trajectory | None = None) -> Outcome:
@@ -183,7 +189,7 @@ def _detached(value: Any) -> Any:
 
 def _readable(error: BaseException | None) -> str:
     """The traceback with files by name, or by their path within site-packages: no folder of this machine."""
-    text = "".join(traceback.format_exception(error))
+    text = error.text if isinstance(error, AgentFailure) else "".join(traceback.format_exception(error))
     text = re.sub(r'File "([^"]+)"', lambda match: f'File "{_short(match[1])}"', text)
     home = str(Path.home())
     return text.replace(home, "~") if len(home) > 1 else text

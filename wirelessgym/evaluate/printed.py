@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from wirelessgym.evaluate.summary import BEYOND
 from wirelessgym.record import Record, Value
 from wirelessgym.report.tables import ABSENT, Section, arrow, best_agent, by_role, number, p_value, sections, unit_label
 
@@ -25,6 +26,9 @@ def printed(records: Sequence[Record]) -> Iterator[Table | Text]:
             yield Text(f"{title}: {_headline(first)}", style="bold")
             yield _swept(section)
     for record in records:
+        for note in record.notes:
+            if BEYOND in note:
+                yield Text(note, style="yellow")
         if record.traceback is not None:
             at = f" at {record.sweep.axis} = {record.sweep.value}" if record.sweep else ""
             yield Text(f"{record.agent} failed{at}: {record.traceback.strip().splitlines()[-1]}", style="red")

@@ -1,202 +1,153 @@
-"""The runner: blocks of episodes, spread over processes, each kept as soon as it is done.
+"""The runner: blocks of episodes, handed to an executor, each kept as soon as it is done.
 
-Work is cut into blocks of episodes whose size depends on the task alone, so results depend neither on the number of
-processes nor on the order in which blocks finish. All agents play a block from the same drawn start.
+Work is cut into blocks of episodes whose size depends on the task alone, so results depend neither on the executor nor on the
+order in which blocks finish. All agents play a block from the same sampled start.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import json
-import math
-import os
-import time
-import zipfile
+import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import joblib
-import numpy as np
-import torch
-
-from wirelessgym.agent_spec import AgentSpec, source_digest
-from wirelessgym.evaluate.outcomes import Deadline, Outcome, bounds, play
-from wirelessgym.record import SCHEMA, versions
+from wirelessgym.agent_spec import AgentSpec
+from wirelessgym.evaluate.kept import Outcomes, load, outcome_path, save
+from wirelessgym.evaluate.outcomes import Deadline, Outcome, bounds, failed, play
+from wirelessgym.evaluate.players import Players
+from wirelessgym.isolation.process import AgentFailure
+from wirelessgym.parallel import Executor, one_thread
 from wirelessgym.rollouts import Trajectory
 from wirelessgym.task import Task
 
-Outcomes: TypeAlias = dict[str | None, Outcome]  # by agent; None for the task's bound
-
 MAX_BLOCK_EPISODES = 64
 MAX_BLOCK_BYTES = 16 * 2**20  # a block holds the observations of all its steps
-PROCESSES_PAY_AFTER_S = 20.0  # starting them takes five to ten seconds of importing torch and sionna each
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some episodes of one point of a comparison, and who plays them.
+    """Some episodes of one point of a comparison.
 
     Attributes:
-        task: the task at that point.
-        seed: seed of the episodes.
+        point: index of the point.
         episodes: their numbers.
+    """
+
+    point: int
+    episodes: range
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all blocks of a comparison share.
+
+    Attributes:
+        tasks: the task at each point.
+        seed: seed of the episodes.
         agents: who plays.
+        players: makes them.
         deadline_s: time limit of a decision, None without.
         fallback: who acts after it.
         folder: where finished outcomes are kept, None for nowhere.
     """
 
-    task: Task
+    tasks: tuple[Task, ...]
     seed: int
-    episodes: range
     agents: tuple[AgentSpec, ...]
+    players: Players
     deadline_s: float | None = None
     fallback: AgentSpec | None = None
     folder: Path | None = None
 
     @property
-    def players(self) -> dict[str | None, AgentSpec | None]:
+    def rows(self) -> dict[str | None, AgentSpec | None]:
         """Who has an outcome: every agent by name, and None for the task's bound."""
         return {None: None, **{agent.name: agent for agent in self.agents}}
 
-    @cached_property
-    def _definition(self) -> list[Any]:
-        settings = [self.task.id, self.task.options, self.task.scenario.model_dump(mode="json")]
-        code = [SCHEMA, versions(), package_digest(), source_digest(type(self.task))]
-        return [*code, *settings, self.seed, self.episodes.start, self.episodes.stop]
-
-    def path(self, agent: AgentSpec | None) -> Path | None:
-        """File of an outcome; its name changes with everything that its numbers depend on."""
+    def path(self, block: Block, agent: AgentSpec | None) -> Path | None:
+        """File of an outcome, None if nothing is kept."""
         if self.folder is None:
             return None
-        who: list[Any] = []
+        who = []
         if agent is not None:
             who = [agent.digest, self.deadline_s, self.fallback.digest if self.fallback else None]
-        text = json.dumps([*self._definition, *who], sort_keys=True, default=str)
-        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
+        return outcome_path(self.folder, self.tasks[block.point], self.seed, block.episodes, who)
 
-    def stored(self) -> Outcomes:
+    def stored(self, block: Block) -> Outcomes:
         """Outcomes that an earlier run has left."""
         found: Outcomes = {}
-        for name, agent in self.players.items():
-            path = self.path(agent)
-            if path is not None and (outcome := _load(path)) is not None:
+        for name, agent in self.rows.items():
+            path = self.path(block, agent)
+            if path is not None and (outcome := load(path)) is not None:
                 found[name] = outcome
         return found
 
 
-def cut(episodes: int, task: Task) -> list[range]:
-    """Cut episodes 0 to ``episodes`` - 1 into blocks: at most 64 of them, and at most 16 MB of observations a step."""
-    bytes_each = sum(math.prod(f.shape) * f.torch_dtype.itemsize for f in task.observation_fields)
-    size = max(1, min(MAX_BLOCK_EPISODES, MAX_BLOCK_BYTES // max(1, bytes_each)))
-    return [range(start, min(start + size, episodes)) for start in range(0, episodes, size)]
+def block_size(task: Task) -> int:
+    """Episodes of a block: at most 64, and at most 16 MB of observations a step."""
+    bytes_each = sum(field.bytes_each for field in task.observation_fields)
+    return max(1, min(MAX_BLOCK_EPISODES, MAX_BLOCK_BYTES // max(1, bytes_each)))
 
 
-def run_block(block: Block) -> Outcomes:
+def cut(point: int, task: Task, episodes: int) -> Iterator[Block]:
+    """Yield the blocks of episodes 0 to ``episodes`` - 1 of a point, in order."""
+    size, start = block_size(task), 0
+    while start < episodes:
+        yield Block(point, range(start, min(start + size, episodes)))
+        start += size
+
+
+def run_block(block: Block, work: Work) -> Outcomes:
     """Play a block with everybody whose outcome isn't kept yet; agents are made anew for each block."""
-    outcomes = block.stored()
-    missing = {name: agent for name, agent in block.players.items() if name not in outcomes}
+    outcomes = work.stored(block)
+    missing = {name: agent for name, agent in work.rows.items() if name not in outcomes}
     with one_thread():
-        task, start = block.task, block.task.reset(block.episodes, block.seed)
+        task = _built(work.tasks[block.point])
+        start = task.reset(block.episodes, work.seed)
         trajectory = Trajectory(task, *start) if task.open_loop else None
         for name, agent in missing.items():
-            if agent is None:
-                outcome = bounds(task, start, trajectory)
-            else:
-                deadline = None
-                if block.deadline_s is not None and block.fallback is not None:
-                    deadline = Deadline(block.deadline_s, block.fallback.make())
-                first = block.episodes.start == 0
-                outcome = play(task, agent.make(), start, trajectory, deadline=deadline, timed=first)
-            if outcome.traceback is None and (path := block.path(agent)) is not None:
-                _save(outcome, path)  # a failed agent is tried again by the next run
+            outcome = bounds(task, start, trajectory) if agent is None else _played(work, block, agent, task, start, trajectory)
+            if outcome.traceback is None and (path := work.path(block, agent)) is not None:
+                save(outcome, path)  # a failed agent is tried again by the next run
             outcomes[name] = outcome
     return outcomes
 
 
-def run_blocks(blocks: Sequence[Block], processes: int | None = None) -> Iterator[tuple[int, Outcomes]]:
+def _played(work: Work, block: Block, agent: AgentSpec, task: Task, start: Any, trajectory: Trajectory | None) -> Outcome:
+    deadline = None
+    try:
+        if work.deadline_s is not None and work.fallback is not None:
+            deadline = Deadline(work.deadline_s, work.players.make(work.fallback))
+        player = work.players.make(agent)
+    except AgentFailure as failure:
+        return failed(failure)
+    return play(task, player, start, trajectory, deadline=deadline, timed=block.episodes.start == 0)
+
+
+def run_blocks(blocks: Sequence[Block], work: Work, executor: Executor) -> Iterator[tuple[int, Outcomes]]:
     """Play blocks and yield (index, outcomes) as they finish, in any order.
 
     Args:
         blocks: what to play.
-        processes: how many processes; 1 stays in this one. None: as many as there are cores, as soon as what is left
-            looks long enough to pay for starting them.
+        work: what they share.
+        executor: where.
     """
-    waiting: list[tuple[int, Block]] = []
+    waiting: list[int] = []
     for index, block in enumerate(blocks):
-        kept = block.stored()
-        if len(kept) == len(block.players):
+        kept = work.stored(block)
+        if len(kept) == len(work.rows):
             yield index, kept
         else:
-            waiting.append((index, block))
-    cores = joblib.cpu_count() if processes is None else processes
-    while waiting and (processes is None or cores == 1 or len(waiting) == 1):
-        index, block = waiting.pop(0)
-        begin = time.perf_counter()
-        outcomes = run_block(block)
-        seconds = time.perf_counter() - begin
-        yield index, outcomes
-        if cores > 1 and seconds * len(waiting) > PROCESSES_PAY_AFTER_S:
-            break
-    if not waiting:
-        return
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
-        parallel = joblib.Parallel(n_jobs=cores, return_as="generator_unordered", batch_size=1)
-    yield from parallel(joblib.delayed(_numbered)(index, block) for index, block in waiting)
-
-
-def _numbered(index: int, block: Block) -> tuple[int, Outcomes]:
-    return index, run_block(replace(block, task=_built(block.task)))
+            waiting.append(index)
+    if waiting:
+        with executor:
+            for number, outcomes in executor.run(run_block, [blocks[index] for index in waiting], work):
+                yield waiting[number], outcomes
 
 
 @lru_cache(maxsize=2)
 def _built(task: Task) -> Task:
-    """The first equal task that came to this process: its channel is already built."""
-    return task
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread: sums over several threads would round differently from machine to machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _save(outcome: Outcome, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    arrays: dict[str, Any] = {f"episodes.{key}": value for key, value in outcome.episodes.items()}
-    arrays |= {"latency_s": outcome.latency_s, "late": np.array(outcome.late), "seconds": np.array(outcome.seconds)}
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)
-    os.replace(partial, path)
-
-
-def _load(path: Path) -> Outcome | None:
-    """Read a kept outcome; None where there is none, or its file is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            episodes = {key.removeprefix("episodes."): file[key] for key in file if key.startswith("episodes.")}
-            return Outcome(episodes, file["latency_s"], int(file["late"]), float(file["seconds"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None
-
-
-@lru_cache(maxsize=1)
-def package_digest() -> str:
-    """Digest of this package's code, agents included."""
-    agents = importlib.util.find_spec("wirelessgym.agents")
-    folders = [Path(__file__).parent.parent, *map(Path, (agents.submodule_search_locations or ()) if agents else ())]
-    digest = hashlib.sha256()
-    for path in sorted({path for folder in folders for path in folder.rglob("*.py")}):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    """A copy of the first equal task that came to this process: its channel is already built."""
+    return copy.copy(task)

@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 
 from wirelessgym.agent_spec import AgentSpec
+from wirelessgym.evaluate.kept import Outcomes
 from wirelessgym.evaluate.outcomes import Outcome
-from wirelessgym.evaluate.runner import Outcomes
+from wirelessgym.evaluate.seeds import SecretSeed
 from wirelessgym.metrics import Metric
 from wirelessgym.record import Gap, Latency, Paired, Record, Sweep, Value, provenance
 from wirelessgym.registry import ids, load_scenario
 from wirelessgym.scenario import in_tables
 from wirelessgym.statistics import Array, Estimate, Series, estimate, holm, paired_p_value
 from wirelessgym.task import Task
+
+BEYOND = "beyond the bound"
+ROUNDING = 1e-3  # relative to the bound: it is computed in float32, or by iterations that stop
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Plan:
     floor: str | None
     added: str | None
     reference: str
-    seed: int
+    seed: int | SecretSeed
     episodes: int
     deadline_s: float | None
     fallback: AgentSpec | None
@@ -73,7 +77,8 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
     for agent in plan.agents:
         outcome, found = outcomes[agent.name], estimates.get(agent.name, {})
         shared = _shared(plan, point, outcome.seconds, ceiling)
-        shared["notes"] = (*shared["notes"], *_notes(agent, found, played.get(agent.name, {})))
+        gap = _gap(headlines.get(agent.name), ceiling, task.headline)
+        shared["notes"] = (*shared["notes"], *_notes(agent, found, played.get(agent.name, {})), *_beyond(agent, gap, ceiling))
         if plan.deadline_s is not None:
             shared |= {"deadline_s": plan.deadline_s, "fallbacks": outcome.late}
             shared["fallback"] = plan.fallback.spec if plan.fallback else None
@@ -83,7 +88,7 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
                 agent=agent.name,
                 role="floor" if agent.name == plan.floor else "genie" if agent.genie else "agent",
                 metrics=_values(task.metrics, found),
-                gap_to_bound=_gap(headlines.get(agent.name), ceiling, task.headline),
+                gap_to_bound=gap,
                 paired=paired.get(agent.name),
                 latency_s=_latency(outcome.latency_s),
                 parameters=agent.parameters,
@@ -195,6 +200,13 @@ def _gap(found: Estimate | None, ceiling: Estimate | None, headline: Metric) -> 
     return Gap(mean=difference.value, ci95=difference.ci95)
 
 
+def _beyond(agent: AgentSpec, gap: Gap | None, ceiling: Estimate | None) -> list[str]:
+    """A note on a result that is beyond the bound by more than chance and rounding explain."""
+    if gap is None or ceiling is None or agent.genie or gap.ci95[1] >= -ROUNDING * abs(ceiling.value):
+        return []
+    return [f"{agent.name} is {BEYOND} by {-gap.mean:.3g}: either the bound is none, or it knows what it shouldn't"]
+
+
 def _latency(seconds: Array) -> Latency | None:
     if not seconds.size:
         return None
@@ -221,7 +233,7 @@ def _shared(plan: Plan, point: Point, seconds: float, ceiling: Estimate | None) 
     return {
         "task": task.id,
         "scenario": scenario.id,
-        "seed": plan.seed,
+        "seed": plan.seed.digest if isinstance(plan.seed, SecretSeed) else plan.seed,
         "episodes": plan.episodes,
         "headline": task.headline.name,
         "higher_is_better": task.headline.higher_is_better,
@@ -243,7 +255,8 @@ def command(plan: Plan, point: Point) -> str:
     agents = ",".join(agent.spec for agent in plan.agents if agent.name != plan.added)
     words = ["wirelessgym", "compare", task.id, "--agents", agents]
     words += ["--scenario", scenario.id if known else f"{scenario.id}.toml"]
-    words += ["--episodes", str(plan.episodes), "--seed", str(plan.seed)]
+    secret = isinstance(plan.seed, SecretSeed)
+    words += ["--episodes", str(plan.episodes), *(["--seed-file", "FILE"] if secret else ["--seed", str(plan.seed)])]
     if plan.reference != plan.agents[0].name:
         words += ["--reference", plan.reference]
     changed = {key: value for key, value in task.options.items() if value != _default(task, key)}

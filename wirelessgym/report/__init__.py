@@ -182,7 +182,7 @@ def _render(template: str, records: Sequence[Record], title: str | None, figures
         views=views,
         agents=[name for name in dict.fromkeys(r.agent for r in records if r.role == "agent")],
         episodes=words.listing([f"{n:,}" for n in sorted({r.episodes for r in records})]),
-        seeds=words.listing([str(n) for n in sorted({r.seed for r in records})]),
+        seeds=words.listing([str(n) for n in sorted({r.seed for r in records}, key=str)]),
         commands=words.commands(records),
         commits=[f"{git}{' with changes' if dirty else ''}" for git, dirty in runs if git],
         versions=list(versions),

@@ -115,7 +115,7 @@ class ChannelPrediction(Task):
     def action_fields(self) -> tuple[Field, ...]:
         """See `Task.action_fields`."""
         shape = (self.num_future, self.scenario.num_antennas, self.scenario.num_subcarriers)
-        return (Field("future", shape, "complex64", "1", -1e6, 1e6, "channel of the next slots"),)
+        return (Field("future", shape, "complex64", "1", -1e6, 1e6, "channel of the next slots", like="csi"),)
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[PredictionState, Obs]:
         """See `Task.reset`. Slot 0 is the newest of the first observation."""

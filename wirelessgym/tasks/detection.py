@@ -135,11 +135,12 @@ class Detection(Task):
     @property
     def action_fields(self) -> tuple[Field, ...]:
         """See `Task.action_fields`."""
-        several = self.subcarriers > 1
+        several, points = self.subcarriers > 1, self.modulation
         shape = (*leading_axis(self.subcarriers), self.num_slots, self.scenario.max_users)
-        symbols = Field("symbols", shape, "complex64", "1", -10.0, 10.0, "estimate of each symbol", per_subcarrier=several)
+        meaning = "estimate of each symbol"
+        symbols = Field("symbols", shape, "complex64", "1", -10.0, 10.0, meaning, per_subcarrier=several, modulation=points)
         bits, meaning = (*shape, BITS_PER_SYMBOL[self.modulation]), "log P(b=1) / P(b=0) of each bit"
-        llrs = Field("llrs", bits, "float32", "1", -100.0, 100.0, meaning, per_subcarrier=several)
+        llrs = Field("llrs", bits, "float32", "1", -100.0, 100.0, meaning, per_subcarrier=several, spread=1.0)
         return (symbols, llrs) if self.llrs else (symbols,)
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[DetectionState, Obs]:

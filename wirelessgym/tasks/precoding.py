@@ -121,7 +121,8 @@ class Precoding(Task):
             shape, meaning = (*self._shape[:-1], 2), "power p and regularisation lambda, up to scale"
             return (Field("structure", shape, "float32", "1", 0.0, 1.0, meaning, per_subcarrier=several),)
         peak = math.sqrt(self.tx_power)
-        return (Field("precoder", self._shape, "complex64", "sqrt(W)", -peak, peak, "row k is w_k", per_subcarrier=several),)
+        unit, meaning, budget = "sqrt(W)", "row k is w_k", "tx_power"
+        return (Field("precoder", self._shape, "complex64", unit, -peak, peak, meaning, per_subcarrier=several, budget=budget),)
 
     @property
     def _shape(self) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from wirelessgym.progress import ProgressBar
 from wirelessgym.task import Task
 from wirelessgym.train.config import Configuration, read_configuration, spelled
 from wirelessgym.train.run_folder import BEST, Log, begin, check_folder, load_state, save_best, save_state, training_card
-from wirelessgym.train.sampling import Batch, Drawer, DrawerAhead, DrawerHere, step_seed, training_jobs, uses, validation_jobs
+from wirelessgym.train.sampling import Batch, Drawer, step_seed, training_jobs, uses, validation_jobs
 from wirelessgym.train.setup import accelerator, configured_agent, make_optimiser, threads, trainable_parameters
 from wirelessgym.train.validation import NOT_FINITE, headline, mean_gain
 
@@ -86,7 +86,7 @@ def train(
         stack.enter_context(threads(configuration.threads))
         stack.enter_context(torch.random.fork_rng())
         device = stack.enter_context(accelerator(configuration.precision))
-        drawer = stack.enter_context((DrawerAhead if configuration.draw_ahead else DrawerHere)(list(tasks.values())))
+        drawer = stack.enter_context(Drawer(list(tasks.values()), configuration.draw_ahead))
         run = _Run(configuration, tasks, agent, folder, device, drawer)
         run.train(stack.enter_context(ProgressBar(progress, agent.name, run.state.step, configuration.steps)))
     return agent

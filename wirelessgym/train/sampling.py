@@ -1,37 +1,30 @@
 """What a step uses, as pure functions of (configuration, step): the task, its episodes, the randomness; and who draws them.
 
-Episodes are drawn in this process, or ahead of time in another one; both give the same bits. The other process is this module run
-by a fresh interpreter (`serve`), spoken to over its standard input and output. It starts without the caller's main module, is not
-reached by Ctrl-C, and ends by itself as soon as the caller does.
+Episodes are drawn in this process, or ahead of time in another one; both give the same bits.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import struct
-import subprocess
-import sys
-import traceback
-from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, BinaryIO, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import cloudpickle
 import numpy as np
 import torch
 from torch import Tensor
 
-from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.fields import Obs
 from wirelessgym.learned import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED
+from wirelessgym.parallel import Executor, Here, WorkerError, one_thread
+from wirelessgym.parallel.processes import Processes
 from wirelessgym.task import Task
 from wirelessgym.train.config import Configuration
 
@@ -103,144 +96,55 @@ def _numbers(config: Configuration, entry: int, first: int, count: int) -> range
     return range(first * stride + entry, (first + count) * stride + entry, stride)
 
 
-class Drawer(ABC):
-    """Draws batches in the order in which they were asked for. To be used in a ``with`` block."""
+class Drawer:
+    """Draws batches. To be used in a ``with`` block, at whose end its process ends.
 
-    @abstractmethod
-    def ask(self, job: Job) -> None:
-        """Ask for a batch."""
+    Args:
+        tasks: what to draw from.
+        ahead: whether to draw the next batches in another process, while the caller works on one.
+    """
 
-    @abstractmethod
-    def take(self) -> Batch:
-        """Return the batch that was asked for first and not taken yet; raises what drawing it raises."""
+    def __init__(self, tasks: Sequence[Task], ahead: bool) -> None:
+        self._tasks = list(tasks)
+        self._executor: Executor = Processes(1, ahead=AHEAD) if ahead else Here()
 
     def batches(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Batch]]:
-        """Yield a batch for every job, with the next ones already asked for."""
-        waiting: deque[Job] = deque()
-        for job in jobs:
-            self.ask(job)
-            waiting.append(job)
-            if len(waiting) > AHEAD:
-                yield waiting.popleft(), self.take()
-        while waiting:
-            yield waiting.popleft(), self.take()
-
-    def __enter__(self) -> Self:
-        return self
-
-    @abstractmethod
-    def __exit__(self, *exception: object) -> None:
-        """Release everything."""
-
-
-class DrawerHere(Drawer):
-    """Draws in this process, when a batch is taken."""
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self._tasks = tasks
-        self._waiting: deque[Job] = deque()
-
-    def ask(self, job: Job) -> None:
-        """See `Drawer.ask`."""
-        self._waiting.append(job)
-
-    def take(self) -> Batch:
-        """See `Drawer.take`."""
-        # Through the same bytes as another process would send: memory layout decides how torch rounds.
-        batch: Batch = pickle.loads(_packed(_drawn(self._tasks, self._waiting.popleft())))
-        return batch
-
-    def __exit__(self, *exception: object) -> None:
-        """Nothing to release."""
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """An exception in the other process."""
-
-    text: str
-
-
-class DrawerAhead(Drawer):
-    """Draws in another process, which begins when a batch is asked for."""
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        program = f"import sys; sys.path[:] = {sys.path!r}; from wirelessgym.train.sampling import serve; serve()"
-        quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | quiet,
-            start_new_session=True,  # Ctrl-C on the terminal is for the caller, which ends this process
-        )
-        self._send(list(tasks))
-
-    def ask(self, job: Job) -> None:
-        """See `Drawer.ask`."""
-        self._send(job)
-
-    def take(self) -> Batch:
-        """See `Drawer.take`.
+        """Yield a batch for every job, in order; raises what drawing it raises.
 
         Raises:
-            RuntimeError: if drawing fails there, or the process has ended.
+            RuntimeError: if the process that draws has ended.
         """
-        assert self._process.stdout is not None
+        begun: deque[Job] = deque()
+        ready: dict[int, bytes] = {}
+        following = 0
+
+        def noted() -> Iterator[Job]:
+            for job in jobs:
+                begun.append(job)
+                yield job
+
         try:
-            answer = pickle.load(self._process.stdout)
-        except (EOFError, pickle.UnpicklingError):
-            raise self._ended() from None
-        if isinstance(answer, _Failure):
-            raise RuntimeError(f"drawing episodes failed:\n{answer.text}")
-        batch: Batch = answer
-        return batch
+            for index, packed in self._executor.run(_drawn, noted(), self._tasks):
+                ready[index] = packed
+                while following in ready:
+                    yield begun.popleft(), pickle.loads(ready.pop(following))
+                    following += 1
+        except WorkerError as error:
+            raise RuntimeError(f"drawing episodes: {error}; draw_ahead = false avoids that process") from error
+
+    def __enter__(self) -> Self:
+        self._executor.__enter__()
+        return self
 
     def __exit__(self, *exception: object) -> None:
         """End the process."""
-        self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
-        self._process.wait()
-
-    def _send(self, message: object) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(_packed(message))
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._ended() from None
-
-    def _ended(self) -> RuntimeError:
-        code = self._process.wait(timeout=10)
-        return RuntimeError(
-            f"the process that draws episodes ended with exit code {code}; draw_ahead = false avoids that process"
-        )
+        self._executor.__exit__(*exception)
 
 
-def serve() -> None:
-    """Answer requests on standard input, tasks first and then jobs, until it is closed."""
-    answers: BinaryIO = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
-    requests = sys.stdin.buffer
-    with suppress(EOFError, BrokenPipeError):
-        tasks: list[Task] = pickle.load(requests)
-        while True:
-            job: Job = pickle.load(requests)
-            try:
-                answer = _packed(_drawn(tasks, job))
-            except Exception:
-                answer = _packed(_Failure(traceback.format_exc()))
-            answers.write(answer)
-            answers.flush()
-    os._exit(0)  # the pipe is gone, there is nothing to flush
-
-
-def _drawn(tasks: Sequence[Task], job: Job) -> Batch:
+def _drawn(job: Job, tasks: Sequence[Task]) -> bytes:
+    """A batch as bytes, in this process too: memory layout decides how torch rounds."""
     with one_thread():
-        return tasks[job.entry].reset(job.numbers, job.seed)
+        return _packed(tasks[job.entry].reset(job.numbers, job.seed))
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]

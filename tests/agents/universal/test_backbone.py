@@ -183,9 +183,9 @@ class Reads:
     def __init__(self, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count, read = 0, backbone._read
 
-        def counted(instruction: str) -> Any:
+        def counted(*args: Any) -> Any:
             self.count += 1
-            return read(instruction)
+            return read(*args)
 
         monkeypatch.setattr(backbone, "_read", counted)
 
@@ -385,7 +385,7 @@ def test_tokens_of_another_width_or_too_many_are_refused(folders: dict[str, Path
         backbone(WORDS, data()[:, 0])
     with pytest.raises(ValueError, match=r"mask: expected shape \(5, 6\), got \(5, 1, 6\)"):
         backbone(WORDS, data(), mask=torch.ones(SEQUENCES, 1, TOKENS, dtype=torch.bool))
-    with pytest.raises(ValueError, match="the model has 64 positions, instruction and data need 65"):
+    with pytest.raises(ValueError, match="the model has 64 positions, words and data need 65"):
         backbone(WORDS, data(tokens=61), ordered=True)
     assert backbone(WORDS, data(tokens=61)).shape == (SEQUENCES, 61, WIDTH), "a set stands at one position"
 
@@ -437,3 +437,85 @@ def test_a_model_without_exchangeable_attention_would_miss_its_instruction_and_i
     backbone.decoder.config._attn_implementation = "eager"
     with pytest.raises(ValueError, match="expected 3 layers with exchangeable attention, got 0"):
         backbone("", data())
+
+
+TEXTS = ("serve", "all users", "", "well users serve all", "all users")  # one for each sequence; two are alike, one is empty
+
+
+def text_gradients(backbone: Backbone, tokens: Tensor, texts: tuple[str, ...], **options: Any) -> dict[str, Tensor]:
+    backbone.zero_grad()
+    tokens = tokens.clone().requires_grad_()
+    backbone(WORDS, tokens, texts=texts, **options)[:, 1:].sin().sum().backward()
+    assert tokens.grad is not None
+    return {"tokens": tokens.grad, **{n: p.grad for n, p in backbone.named_parameters() if p.grad is not None}}
+
+
+@pytest.mark.parametrize("texts", [TEXTS, ("all users",) * SEQUENCES], ids=["several", "one"])
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_reading_each_text_once_equals_running_every_sequence_alone(
+    folders: dict[str, Path], kind: str, ordered: bool, texts: tuple[str, ...]
+) -> None:
+    backbone = built(folders[kind], prefix_tokens=2)
+    mask = torch.rand(SEQUENCES, TOKENS, generator=torch.Generator().manual_seed(3)) < 0.6
+    for instruction in (WORDS, ""):
+        together = backbone(instruction, data(), ordered, mask, texts)
+        for row, text in enumerate(texts):
+            own = slice(row, row + 1)
+            backbone.shared = False
+            assert close(together[own], backbone(instruction, data()[own], ordered, mask[own], [text]))
+            backbone.shared = True
+            assert close(together[own], backbone(instruction, data()[own], ordered, mask[own], [text]))
+    slopes = []
+    for backbone.shared in (True, False):
+        slopes.append(text_gradients(backbone, data(), texts, ordered=ordered, mask=mask))
+    assert slopes[0].keys() == slopes[1].keys() and {"tokens", "prefix"} < slopes[0].keys()
+    for name, slope in slopes[0].items():
+        assert close(slope, slopes[1][name], 1e-4), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_behind_the_instruction_reads_as_if_it_were_its_end(folders: dict[str, Path], kind: str) -> None:
+    backbone = built(folders[kind])
+    with torch.no_grad():
+        split = backbone("serve all", data(), ordered=True, texts=["users well"] * SEQUENCES)
+        assert close(split, backbone("serve all users well", data(), ordered=True))
+        assert close(backbone("", data(), texts=[WORDS] * SEQUENCES), backbone(WORDS, data()))
+        assert torch.equal(backbone(WORDS, data(), texts=[""] * SEQUENCES), backbone(WORDS, data()))
+
+
+def test_a_text_reaches_its_own_sequence_alone(folders: dict[str, Path]) -> None:
+    backbone = built(folders["llama"])
+    with torch.no_grad():
+        before = backbone(WORDS, data(), texts=TEXTS)
+        after = backbone(WORDS, data(), texts=("other", *TEXTS[1:]))
+    assert ((after - before)[0].abs().amax(-1) > 1e-3).all()
+    assert close(after[1:], before[1:])
+
+
+def test_each_distinct_text_is_read_once_behind_one_reading_of_the_instruction(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, sizes = built(folders["llama"]).eval(), []
+    run = backbone._run
+
+    def noted(embedded: Tensor, *args: Any) -> Tensor:
+        sizes.append(tuple(embedded.shape[:2]))
+        return run(embedded, *args)
+
+    monkeypatch.setattr(backbone, "_run", noted)
+    backbone(WORDS, data(), texts=TEXTS)
+    assert sizes == [(1, 4), (4, 4), (SEQUENCES, TOKENS)]  # the instruction, four texts of at most four words, the data
+    sizes.clear()
+    with torch.no_grad():
+        for _ in range(3):
+            backbone(WORDS, data(), texts=TEXTS)
+    assert sizes == [(1, 4), (4, 4)] + 3 * [(SEQUENCES, TOKENS)], "without gradients they are remembered"
+
+
+def test_texts_of_another_number_or_too_long_are_refused(folders: dict[str, Path]) -> None:
+    backbone = built(folders["gpt2"])
+    with pytest.raises(ValueError, match="texts: expected 5, one for each sequence, got 2"):
+        backbone(WORDS, data(), texts=["serve", "all"])
+    with pytest.raises(ValueError, match="the model has 64 positions, words and data need 65"):
+        backbone(WORDS, data(), texts=["serve " * 60, *TEXTS[1:]])

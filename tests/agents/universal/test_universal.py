@@ -12,15 +12,14 @@ from learned_agents import bfloat16_changes_the_loss_by, equal_actions, learned,
 from noisy_number import NoisyNumber
 from torch import Tensor
 from universal_agents import TASKS, TINY_BACKBONE, episodes, stirred, universal
-from wirelessgym.agents.universal import default
-from wirelessgym.agents.universal.headed import tasks_with_heads
 
 import wirelessgym
 import wirelessgym.train
 from wirelessgym import make_agent
-from wirelessgym.agent_spec import agent_specs, named_agent
+from wirelessgym.agent_spec import named_agent
 from wirelessgym.check import check_agent
 from wirelessgym.checkpoint import CheckpointError, read_card, save_weights
+from wirelessgym.evaluate.players import agent_specs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.registry import agents_for, load_scenario
 from wirelessgym.task import Task
@@ -79,14 +78,14 @@ def test_the_contract_holds_away_from_the_start_and_with_a_language_model(name: 
 def test_what_it_is_told_changes_what_it_does(name: str, with_language: LearnedAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     before = acted(with_language, name)
     monkeypatch.setattr(with_language, "instructed", False)
-    assert with_language.words(hard(name)[0]) == ""
+    assert with_language.instruction(hard(name)[0]) == ""
     assert not equal_actions(acted(with_language, name), before)
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_it_is_told_the_same_in_training_and_in_comparisons(name: str) -> None:
     task, agent = hard(name)[0], universal()
-    assert agent.words(task.spec) == agent.words(task)
+    assert agent.instruction(task.spec) == agent.instruction(task)
 
 
 def test_heads_do_not_depend_on_the_order_in_which_tasks_are_met() -> None:
@@ -99,7 +98,7 @@ def test_heads_do_not_depend_on_the_order_in_which_tasks_are_met() -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_step_of_training_later_gradients_reach_every_weight(name: str) -> None:
-    # At first the silent last layers, and LoRA's, hold back what lies before them.
+    # At first the last layers, still zero, and LoRA's, hold back what lies before them.
     task, state, obs = hard(name)
     agent = universal(**TINY_BACKBONE, prefix_tokens=2)
     assert any("lora_A" in key for key, p in agent.weights(task).named_parameters() if p.requires_grad)
@@ -352,13 +351,13 @@ def test_a_comparison_that_goes_on_keeps_no_outcomes_of_other_weights(tmp_path: 
 def test_a_task_without_a_head_is_refused_in_words() -> None:
     task = NoisyNumber(load_scenario("rayleigh-32"))
     with pytest.raises(
-        ValueError, match=r"preset: 'default' has no head for 'noisy_number'; it would stand in default/noisy_number\.py"
+        ValueError, match="no head for task 'noisy_number'; add one by an entry point 'noisy_number' in the group"
     ):
         universal().weights(task)
 
 
 def test_another_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match="preset: expected 'default' or 'paper', got 'best'"):
+    with pytest.raises(ValueError, match="preset: expected 'classical_init' or 'paper', got 'best'"):
         universal(preset="best")
 
 
@@ -390,16 +389,11 @@ def test_channels_may_be_as_weak_as_a_path_loss_leaves_them(name: str) -> None:
 
 
 def test_heads_of_another_preset_are_refused(folder: Path) -> None:
-    with pytest.raises(CheckpointError, match="has heads of preset 'default', got 'paper'; checkpoint=None gives fresh weights"):
+    with pytest.raises(
+        CheckpointError, match="has heads of preset 'classical_init', got 'paper'; checkpoint=None gives fresh weights"
+    ):
         acted(learned("universal", checkpoint=folder, preset="paper"), "precoding")
 
 
 def test_a_backbone_may_be_given_as_a_path() -> None:
     assert universal(backbone=Path("somewhere/llama")).options()["backbone"] == str(Path("somewhere/llama"))
-
-
-def test_one_file_teaches_it_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(default, "__path__", [*default.__path__, str(tmp_path)])
-    (tmp_path / "relaying.py").write_text("class Head: ...")
-    assert tasks_with_heads() == tuple(sorted([*TASKS, "relaying"]))
-    assert universal().tasks == tuple(sorted(TASKS))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from wirelessgym.bench.measure import Row, seconds, show
 from wirelessgym.channel import Channel
 from wirelessgym.channel.synthesis import synthesise
-from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.fields import take
+from wirelessgym.parallel import one_thread
+from wirelessgym.parallel.processes import Processes
 from wirelessgym.registry import load_scenario
 from wirelessgym.scenario import Scenario
 
@@ -54,7 +53,7 @@ def _synthesis(scenario: Scenario, batch: int, repeats: int, target: float) -> R
     return Row(f"rays to H, {batch} episodes", f"{theirs:.3f} s", f"{ours:.4f} s", theirs / ours, target)
 
 
-def _peak_above_output_gb(ours: bool, batch: int, queue: Any) -> None:
+def _peak_above_output_gb(ours: bool, batch: int) -> float:
     """Run in a fresh process: peak memory during synthesis above what was there before, less the output."""
     from wirelessgym.channel.sionna_reference import SionnaReference
 
@@ -67,7 +66,7 @@ def _peak_above_output_gb(ours: bool, batch: int, queue: Any) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before_gb = _memory_gb("VmRSS")
     h = synthesise(rays, grid, torch.zeros(batch, dtype=torch.int64), 20) if ours else reference.sionna_response(20, 48)
-    queue.put(_memory_gb("VmHWM") - before_gb - h.numel() * h.element_size() / 1e9)
+    return max(_memory_gb("VmHWM") - before_gb - h.numel() * h.element_size() / 1e9, 0.0)
 
 
 def _memory_gb(entry: str) -> float:
@@ -77,17 +76,8 @@ def _memory_gb(entry: str) -> float:
 
 
 def _memory(batch: int) -> Row:
-    context = multiprocessing.get_context("spawn")
-
-    def peak_gb(ours: bool) -> float:
-        queue = context.Queue()
-        process = context.Process(target=_peak_above_output_gb, args=(ours, batch, queue))
-        process.start()
-        value = float(queue.get(timeout=600))
-        process.join()
-        return max(value, 0.0)
-
-    theirs, ours = peak_gb(False), peak_gb(True)
+    peaks = Processes(1, fresh=True).run(_peak_above_output_gb, (False, True), batch)
+    theirs, ours = (peak for _, peak in peaks)
     what = f"memory above the output [GB], {batch} episodes"
     return Row(what, f"{theirs:.2f} GB", f"{ours:.3f} GB", ours, 0.1, at_most=True)
 

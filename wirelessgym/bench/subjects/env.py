@@ -10,7 +10,7 @@ import torch
 
 import wirelessgym
 from wirelessgym.bench.measure import Row, seconds, show
-from wirelessgym.evaluate.runner import one_thread
+from wirelessgym.parallel import one_thread
 from wirelessgym.registry import make_task
 
 BY_DEFAULT = True

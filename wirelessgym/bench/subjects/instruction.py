@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from wirelessgym.bench.measure import Row, seconds, show
-from wirelessgym.evaluate.runner import one_thread
 from wirelessgym.models import NEEDED
+from wirelessgym.parallel import one_thread
 from wirelessgym.registry import agent_module, make_task
 
 

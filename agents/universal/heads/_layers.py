@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-TINY = 1e-30  # below whatever a path loss leaves, above where float32 ends
+TINY = 1e-30  # below what any path loss leaves, above the smallest float32
 LEAST_NOISE = 1e-9  # relative to the channel's power per entry
 
 
@@ -20,8 +20,8 @@ def mlp(*sizes: int, bias: bool = True) -> torch.nn.Sequential:
     return torch.nn.Sequential(*layers, torch.nn.Linear(*last, bias=bias))
 
 
-def silent(module: torch.nn.Sequential) -> torch.nn.Sequential:
-    """Set the last layer to zero, so that training starts from what the outputs correct."""
+def zero_init(module: torch.nn.Sequential) -> torch.nn.Sequential:
+    """Set the last layer to zero, so that training starts from the solution that the outputs correct."""
     for parameter in module[-1].parameters():
         torch.nn.init.zeros_(parameter)
     return module
@@ -32,6 +32,6 @@ def parts(x: Tensor) -> Tensor:
     return torch.view_as_real(x.resolve_conj())
 
 
-def turned(x: Tensor, radians: Tensor) -> Tensor:
-    """Turn complex ``x`` by an angle."""
+def rotate_phase(x: Tensor, radians: Tensor) -> Tensor:
+    """Rotate complex ``x`` by an angle."""
     return x * torch.polar(torch.ones_like(radians), radians)

@@ -1,4 +1,4 @@
-"""Precoding: denoise every user's channel beam by beam, say how wrong it may still be, and precode for that.
+"""Precoding: denoise every user's channel beam by beam, estimate the remaining error, and precode for it.
 
 The head starts as `robust_wmmse`: each beam scaled by its Wiener gain, and an error of equal variance in all beams left over.
 What it learns are corrections of the estimate and of the error's variance, per user and beam, from which a few iterations of
@@ -23,10 +23,11 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.metrics import user_rates
 from wirelessgym.spec import TaskSpec
 
-from ..._linear import served, wants_structure
-from ...robust_wmmse import wiener
-from ...wmmse import WMMSE
-from ._layers import TINY, mlp, parts, silent, turned
+from ...._linear import active_users, wants_structure
+from ....robust_wmmse import wiener
+from ....wmmse import WMMSE
+from .._layers import TINY, mlp, parts, rotate_phase, zero_init
+from ..base import Head
 
 CHANNELS = 48
 BEAM_FEATURES = 8
@@ -40,7 +41,7 @@ LARGEST_CORRECTION = 3.0  # of a logarithm
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What is known before the backbone speaks. Beams are turned such that each user's strongest is positive.
+    """What is known before the backbone runs. Beams are rotated such that each user's strongest is positive.
 
     Attributes:
         beams: observed, shape (batch, users, antennas), complex64.
@@ -61,14 +62,14 @@ class Knowledge:
     present: Tensor
 
 
-class Head(torch.nn.Module):
+class PrecodingHead(Head):
     """Encoder and decoder of the precoding task."""
 
     ordered = False
     mixed_precision = False  # matrices are inverted
 
     def __init__(self, task: TaskSpec, width: int) -> None:
-        super().__init__()
+        super().__init__(task, width)
         self.look = torch.nn.Sequential(
             torch.nn.Conv2d(BEAM_FEATURES, CHANNELS, 1),
             torch.nn.GELU(),
@@ -87,17 +88,17 @@ class Head(torch.nn.Module):
             torch.nn.GELU(),
             torch.nn.Conv2d(CHANNELS, 4, 1),
         )
-        silent(self.to_user)
-        silent(self.correct)
+        zero_init(self.to_user)
+        zero_init(self.correct)
 
     def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, Tensor, Knowledge]:
         """Return a token per user, shape (batch, users, width), and what the decoder starts from."""
         panel = task.scenario.panel
-        csi, present = obs["csi"], served(obs["csi"])
+        csi, present = obs["csi"], active_users(obs["csi"])
         error = obs.get("csi_noise_power", torch.zeros_like(obs["noise_power"]))
         beams = to_beams(csi, panel.rows, panel.columns)
         strongest = beams.gather(-1, beams.abs().argmax(-1, keepdim=True))
-        beams = turned(beams, -strongest.angle())
+        beams = rotate_phase(beams, -strongest.angle())
         gains, residual = wiener(beams, error, present)
         power = beams.abs().square().mean(-1, keepdim=True).clamp_min(TINY)
         unit = beams / power.sqrt()
@@ -128,12 +129,12 @@ class Head(torch.nn.Module):
     def _user_features(self, obs: Obs, known: Knowledge, power: Tensor) -> Tensor:
         """Gain, noise, error, and how much of the user's direction the others share, before and after regularisation."""
         estimate = known.gains * known.beams
-        directions = turned(unit_rows(estimate), known.phase)
+        directions = rotate_phase(unit_rows(estimate), known.phase)
         overlap = (directions.conj() @ directions.mT).abs().square()
         overlap = overlap - torch.diag_embed(overlap.diagonal(dim1=-2, dim2=-1))
         snr = obs["tx_power"][:, None] * known.beams.shape[-1] * power / obs["noise_power"][:, None]
         users = known.present.sum(-1, keepdim=True).to(power.dtype)
-        gram = turned(estimate, known.phase)
+        gram = rotate_phase(estimate, known.phase)
         gram = gram.conj() @ gram.mT
         loading = users * (obs["noise_power"] / obs["tx_power"])[:, None] + users * known.residual[:, None]
         regular = gram + torch.diag_embed(loading.expand_as(power)).to(gram.dtype)
@@ -173,10 +174,10 @@ class Head(torch.nn.Module):
         gains = known.gains + correction[..., 2] * (known.error[:, None, None] / (known.error[:, None, None] + observed + TINY))
         estimate = (gains * known.beams + shifted) * known.present[..., None]
         variance = START_ERROR_WEIGHT * known.residual[:, None, None] * bounded(correction[..., 3]).exp()
-        estimate = turned(estimate, known.phase)
+        estimate = rotate_phase(estimate, known.phase)
         factors = bounded(user[..., 2 * CHANNELS :])
         iterations = TRAINING_ITERATIONS if self.training else ITERATIONS
-        w, power, regularisation = robust_wmmse(estimate, variance, obs["noise_power"], obs["tx_power"], factors, iterations)
+        w, power, regularisation = error_aware_wmmse(estimate, variance, obs["noise_power"], obs["tx_power"], factors, iterations)
         if wants_structure(task):
             return torch.stack([power, regularisation], -1) / obs["tx_power"][:, None, None]
         w = from_beams(w, panel.rows, panel.columns)
@@ -188,7 +189,7 @@ def bounded(logarithm: Tensor) -> Tensor:
     return LARGEST_CORRECTION * torch.tanh(logarithm / LARGEST_CORRECTION)
 
 
-def robust_wmmse(
+def error_aware_wmmse(
     estimate: Tensor, variance: Tensor, noise_power: Tensor, tx_power: Tensor, correction: Tensor, iterations: int = ITERATIONS
 ) -> tuple[Tensor, Tensor, Tensor]:
     """WMMSE on channel estimates whose errors are independent with known variances.
@@ -208,7 +209,7 @@ def robust_wmmse(
     users = estimate.shape[1]
     variance = variance.expand(estimate.shape)
     identity = torch.eye(users, dtype=estimate.dtype, device=estimate.device)
-    present = served(estimate.detach())
+    present = active_users(estimate.detach())
     noise_to_power = noise_power / tx_power
     weights = correction[..., 3].exp() * present
     loading = noise_to_power * present.sum(-1)

@@ -1,11 +1,11 @@
-"""Detection: expectation propagation over pairs of users, with a learned voice in its last turns.
+"""Detection: expectation propagation over pairs of users, with learned corrections in its last iterations.
 
-Expectation propagation (EP) approximates the posterior of all users' symbols by a Gaussian. After a few turns each user has
+Expectation propagation (EP) approximates the posterior of all users' symbols by a Gaussian. After a few iterations each user has
 an estimate with a variance, as if it had been seen alone. Two users whose channels are alike err together, so from then on
 every user is looked at together with the one that its error is most correlated with: all pairs of their points are weighed
-exactly. What is still missing stands in the users' estimates and the Gram matrix: a graph network passes it along the pairs
-of users, the backbone reads one token per user, and both shift the log-probability of each point in the last turns. It starts
-as EP over pairs. Points are scored one by one, so the modulation, the users and the antennas may be any.
+exactly. The remaining information is in the users' estimates and the Gram matrix: a graph network passes it along the pairs
+of users, the backbone reads one token per user, and both shift the log-probability of each point in the last iterations. At
+first this is EP over pairs. Points are scored one by one, so the modulation, the users and the antennas may be any.
 
 Sources: EP as in the agent `ep`, Cespedes et al., IEEE Trans. Commun. 62(8), 2014; a graph network within EP: Kosasih et al.,
 "Graph neural network aided MU-MIMO detectors", IEEE J. Sel. Areas Commun. 40(9), 2022.
@@ -25,16 +25,17 @@ from wirelessgym.modulation import llrs_of_logits, log_likelihoods
 from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
-from ..._detection import matched, noise_power_of, points_of, wants_llrs
-from ..._linear import served
-from ._layers import LEAST_NOISE, mlp, parts, silent
+from ...._detection import matched, noise_power_of, points_of, wants_llrs
+from ...._linear import active_users
+from .._layers import LEAST_NOISE, mlp, parts, zero_init
+from ..base import Head
 
 CHANNELS = 48
 USER_FEATURES = 13
 PAIR_FEATURES = 3
 FIRST_TURNS = 4
 LAST_TURNS = 4
-DAMPING = 0.7  # share of a turn's new messages
+DAMPING = 0.7  # share of an iteration's new messages
 SMALLEST_VARIANCE = 1e-4
 LEAST_VARIANCE_DROP = 1e-3
 LOSS_FLOOR = 0.02
@@ -67,10 +68,10 @@ class Belief:
 
 @dataclass(frozen=True)
 class Context:
-    """What the decoder needs beside the backbone's answer.
+    """What the decoder needs besides the backbone's output.
 
     Attributes:
-        belief: after the first turns.
+        belief: after the first iterations.
         features: of the users, shape (sequences, users, CHANNELS).
         pairs: of the users' pairs, shape (sequences, users, users, PAIR_FEATURES).
         points: shape (points,), complex64.
@@ -106,14 +107,14 @@ class Exchange(torch.nn.Module):
         return features + update
 
 
-class Head(torch.nn.Module):
+class DetectionHead(Head):
     """Encoder and decoder of the detection task. A sequence is one received vector, a token one user."""
 
     ordered = False
     mixed_precision = False  # matrices are inverted
 
     def __init__(self, task: TaskSpec, width: int) -> None:
-        super().__init__()
+        super().__init__(task, width)
         self.look = mlp(USER_FEATURES, CHANNELS, CHANNELS)
         self.before = torch.nn.ModuleList([Exchange(), Exchange()])
         self.to_token = mlp(CHANNELS, 256, width)
@@ -122,19 +123,19 @@ class Head(torch.nn.Module):
         self.again = mlp(USER_FEATURES, CHANNELS, CHANNELS)
         self.turns = torch.nn.ModuleList([Exchange() for _ in range(LAST_TURNS)])
         self.ask = torch.nn.ModuleList([torch.nn.Linear(CHANNELS, 32) for _ in range(LAST_TURNS)])
-        self.score = torch.nn.ModuleList([silent(mlp(32, 32, 1, bias=False)) for _ in range(LAST_TURNS)])
-        # Boldness, and where another turn follows the pace of its messages.
-        self.pace = torch.nn.ModuleList([silent(mlp(CHANNELS, 32, 2)) for _ in range(LAST_TURNS - 1)])
-        self.pace.append(silent(mlp(CHANNELS, 32, 1)))
+        self.score = torch.nn.ModuleList([zero_init(mlp(32, 32, 1, bias=False)) for _ in range(LAST_TURNS)])
+        # Boldness, and the pace of the messages where another iteration follows.
+        self.pace = torch.nn.ModuleList([zero_init(mlp(CHANNELS, 32, 2)) for _ in range(LAST_TURNS - 1)])
+        self.pace.append(zero_init(mlp(CHANNELS, 32, 1)))
         self.place = torch.nn.ModuleList([torch.nn.Linear(5, 32) for _ in range(LAST_TURNS)])
 
     def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, Tensor, Context]:
         """Return a token per user of each received vector, shape (batch * slots, users, width), and what EP knows so far."""
         slots = obs["received"].shape[1]
-        noise_power = noise_power_of(obs, "the default detection head")
+        noise_power = noise_power_of(obs, "the detection head")
         noise_power = torch.maximum(noise_power, LEAST_NOISE * obs["csi"].abs().square().flatten(1).mean(-1))
         points = points_of(task, obs["received"])
-        present = served(obs["csi"].mT)
+        present = active_users(obs["csi"].mT)
         gram = (obs["csi"].mH @ obs["csi"]) / noise_power[:, None, None]
         collected = (matched(obs) / noise_power[:, None, None]).flatten(0, 1)
 
@@ -199,7 +200,7 @@ def start(gram: Tensor, collected: Tensor) -> Belief:
 
 
 def turn(belief: Belief, logits: Tensor, points: Tensor, damping: Tensor | float = DAMPING) -> Belief:
-    """One turn of EP, with the symbols' distributions given by ``logits``, shape (sequences, users, points).
+    """One iteration of EP, with the symbols' distributions given by ``logits``, shape (sequences, users, points).
 
     ``damping`` is the share that new messages have in the next ones, a number or shape (sequences, users).
     """

@@ -1,4 +1,4 @@
-"""Channel prediction by the default head: its real form, its spectra and filters against textbook ones, and its symmetries."""
+"""Channel prediction by the head that starts classically: real form, spectra and filters against textbook ones, symmetries."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 from universal_agents import TINY_BACKBONE, episodes, stirred, tone, universal
-from wirelessgym.agents.universal.default._doppler import (
+from wirelessgym.agents.universal.heads.classical_init._doppler import (
     FREQUENCIES,
+    covariance,
     predict,
     predict_alike,
     real_form,
     spectra,
     waves,
 )
-from wirelessgym.agents.universal.default.channel_prediction import HIGHEST_DOPPLER, highest_doppler
+from wirelessgym.agents.universal.heads.classical_init.channel_prediction import HIGHEST_DOPPLER, highest_doppler
 
 from wirelessgym import make_agent
 from wirelessgym.learned import LearnedAgent
@@ -105,6 +106,18 @@ def test_a_spectrum_holds_the_bins_own_power_without_the_noise() -> None:
     own = snapshots[:, :, 0].abs().square().mean(-1) - torch.tensor([[0.2], [0.4]])
     torch.testing.assert_close(spectrum.sum(-1), own.clamp_min(0.01))
     assert (spectrum >= 0).all()
+
+
+@pytest.mark.parametrize("noise_power", [0.1, 1.0, 10.0])
+def test_a_flat_spectrum_in_noise_stays_flat_as_the_noise_counts_once(noise_power: float) -> None:
+    # Series whose sample covariance is exactly that of a flat spectrum of power 1 plus noise: the iteration's fixed point.
+    noise, flat = torch.tensor([noise_power]), torch.full((FREQUENCIES,), 1 / FREQUENCIES)
+    root = torch.linalg.cholesky(covariance(flat, noise[0], waves(PAST, 1, HIGHEST, CPU).products))
+    parts = (PAST / 2) ** 0.5 * root.mT
+    transform = real_form(torch.eye(PAST, dtype=torch.complex64))
+    snapshots = (torch.complex(parts, parts) @ transform.mH)[None, None]
+    spectrum = spectra(snapshots, noise, HIGHEST)[0, 0]
+    torch.testing.assert_close(spectrum / spectrum.mean(), torch.ones(FREQUENCIES), rtol=2e-3, atol=0)
 
 
 def test_two_tones_are_told_apart() -> None:

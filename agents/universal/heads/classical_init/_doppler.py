@@ -18,11 +18,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ._layers import TINY
+from .._layers import TINY
 
 FREQUENCIES = 48
 TURNS = 10
-ROUNDING = 1e-6  # share of a series' power, per slot: with less noise, float32 no longer inverts its covariance well
+ROUNDING = 1e-6  # share of a series' power, per slot: with less noise, its covariance is ill-conditioned in float32
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def spectra(snapshots: Tensor, noise_power: Tensor, highest: float) -> Tensor:
 
 
 def above_rounding(noise_power: Tensor, power: Tensor, num_past: int) -> Tensor:
-    """Noise power to reckon with for series of some power: at very high SNR, as much as keeps covariances invertible."""
+    """Effective noise power for series of some power: at very high SNR, enough to keep covariances invertible."""
     return torch.maximum(noise_power, ROUNDING * num_past * power)
 
 

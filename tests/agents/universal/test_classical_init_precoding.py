@@ -1,4 +1,4 @@
-"""Precoding by the default head: where it starts, which solution of which problem it is, and the symmetries it keeps."""
+"""Precoding by the head that starts classically: its start, the problem that it solves, and its symmetries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 from universal_agents import TINY_BACKBONE, episodes, stirred, universal
 from wirelessgym.agents.robust_wmmse import denoised
-from wirelessgym.agents.universal.default.precoding import ITERATIONS, TRAINING_ITERATIONS, bounded, robust_wmmse, wiener
+from wirelessgym.agents.universal.heads.classical_init.precoding import (
+    ITERATIONS,
+    TRAINING_ITERATIONS,
+    bounded,
+    error_aware_wmmse,
+    wiener,
+)
 
 from wirelessgym import make_agent
 from wirelessgym.arrays import to_beams
@@ -68,7 +74,7 @@ def test_with_equal_error_variances_its_iteration_is_wmmse_on_the_denoised_estim
     task, state, obs = episodes("precoding", 16, **NOISY)
     estimate, residual = denoised(obs["csi"], obs["csi_noise_power"], task.scenario.panel)
     variance = 2 * residual[:, None, None]
-    w, _, _ = robust_wmmse(estimate, variance, obs["noise_power"], obs["tx_power"], uncorrected(estimate), iterations=100)
+    w, _, _ = error_aware_wmmse(estimate, variance, obs["noise_power"], obs["tx_power"], uncorrected(estimate), iterations=100)
     ours, theirs = (task.score(state, x)["sum_rate"] for x in (w, make_agent("robust_wmmse").act(task, obs)))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
@@ -86,7 +92,7 @@ def test_the_estimate_that_it_starts_from_is_that_of_robust_wmmse() -> None:
 def test_without_errors_it_reaches_wmmse() -> None:
     task, state, obs = episodes("precoding", 16, scenario="uma-hard-16", csi_snr_db=None)
     nothing = torch.zeros(1, 1, 1)
-    w, _, _ = robust_wmmse(obs["csi"], nothing, obs["noise_power"], obs["tx_power"], uncorrected(obs["csi"]), iterations=100)
+    w, _, _ = error_aware_wmmse(obs["csi"], nothing, obs["noise_power"], obs["tx_power"], uncorrected(obs["csi"]), iterations=100)
     ours, theirs = (task.score(state, x)["sum_rate"] for x in (w, make_agent("wmmse", iterations=100).act(task, obs)))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
@@ -97,7 +103,7 @@ def test_its_iteration_never_lowers_the_rate_that_it_maximises(known: bool) -> N
     variance = variance * (not known)
     rates = []
     for iterations in range(1, 30):
-        w, _, _ = robust_wmmse(estimate, variance, noise, power, uncorrected(estimate), iterations)
+        w, _, _ = error_aware_wmmse(estimate, variance, noise, power, uncorrected(estimate), iterations)
         rates.append(rate_with_error_as_noise(estimate, variance, noise, w))
     gained = torch.stack(rates).diff(dim=0)
     assert gained.min() > -1e-4
@@ -106,7 +112,7 @@ def test_its_iteration_never_lowers_the_rate_that_it_maximises(known: bool) -> N
 
 def test_precoders_solve_the_dense_system_with_every_error_covariance() -> None:
     estimate, variance, noise, power = random_problem()
-    w, _, weights = robust_wmmse(estimate, variance, noise, power, uncorrected(estimate))
+    w, _, weights = error_aware_wmmse(estimate, variance, noise, power, uncorrected(estimate))
     shares = (weights / power[:, None]).double()  # of any scale: the loading scales along
     outer = estimate[..., None] * estimate[..., None, :].conj() + torch.diag_embed(variance)
     matrix = (shares[..., None, None] * outer).sum(1) + (noise / power)[:, None, None] * torch.eye(estimate.shape[-1])
@@ -118,7 +124,7 @@ def test_precoders_solve_the_dense_system_with_every_error_covariance() -> None:
 def test_knowing_which_entries_err_is_worth_rate() -> None:
     estimate, variance, noise, power = random_problem(users=4)
     average = variance.mean((1, 2), keepdim=True)
-    knowing, averaging = (robust_wmmse(estimate, x, noise, power, uncorrected(estimate), 60)[0] for x in (variance, average))
+    knowing, averaging = (error_aware_wmmse(estimate, x, noise, power, uncorrected(estimate), 60)[0] for x in (variance, average))
     rates = [rate_with_error_as_noise(estimate, variance, noise, w).mean() for w in (knowing, averaging)]
     assert rates[0] > rates[1] + 0.1
 

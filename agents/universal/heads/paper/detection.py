@@ -20,16 +20,17 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
-from ..._detection import answer, noise_power_of, points_of, wants_llrs
-from ..._linear import served
-from ..._sizes import SizedNetwork
-from ...oamp import error_variance
-from ..default._layers import mlp, parts
+from ...._detection import answer, noise_power_of, points_of, wants_llrs
+from ...._linear import active_users
+from ...._sizes import SizedNetwork
+from ....oamp import error_variance
+from .._layers import mlp, parts
+from ..base import Head
 
 CHANNEL_HIDDEN = 1024  # a choice made here
 
 
-class Head(SizedNetwork):
+class DetectionHead(Head, SizedNetwork):
     """Encoder and decoder of the detection task. Slots may be any number, antennas and users are those of the first task."""
 
     ordered = True
@@ -37,7 +38,8 @@ class Head(SizedNetwork):
 
     def __init__(self, task: TaskSpec, width: int) -> None:
         antennas, users = next(field.shape for field in task.observation_fields if field.name == "csi")
-        super().__init__(antennas=antennas, users=users)
+        super().__init__(task, width)
+        self.sizes = {"antennas": antennas, "users": users}
         self.channel_to_token = mlp(2 * antennas * users, CHANNEL_HIDDEN, width)
         self.received_to_token = mlp(2 * antennas, 2 * antennas, width, width)
         self.output = mlp(width, width, 2 * users)
@@ -52,7 +54,7 @@ class Head(SizedNetwork):
         """
         csi = obs["csi"]
         self.require("the paper's detection head", antennas=csi.shape[1], users=csi.shape[2])
-        entries = served(csi.mT).sum(-1).clamp_min(1) * csi.shape[1]
+        entries = active_users(csi.mT).sum(-1).clamp_min(1) * csi.shape[1]
         power = (csi.abs().square().sum((1, 2)) / entries).clamp_min(torch.finfo(torch.float32).tiny)
         scale = power.rsqrt()[:, None, None]
         channel = self.channel_to_token(parts(csi * scale).flatten(1))
@@ -69,7 +71,7 @@ class Head(SizedNetwork):
             ValueError: if ratios are asked for and the noise power is hidden.
         """
         numbers = self.output(hidden[:, 1:]).float().unflatten(-1, (-1, 2)).contiguous()
-        symbols = torch.view_as_complex(numbers) * served(obs["csi"].mT)[:, None]
+        symbols = torch.view_as_complex(numbers) * active_users(obs["csi"].mT)[:, None]
         if not wants_llrs(task):
             return symbols
         noise_power = noise_power_of(obs, "the paper's detection head")[:, None, None]
@@ -80,5 +82,5 @@ class Head(SizedNetwork):
         """Return the mean of ``|x_hat - x|^2`` over all symbols of users that take part."""
         symbols = action["symbols"] if isinstance(action, dict) else action
         symbols, sent = symbols.flatten(0, -3), points_of(task.spec, symbols)[state.sent].flatten(0, -3)
-        present = served(obs["csi"].mT).to(symbols.device)[:, None].expand(sent.shape)
+        present = active_users(obs["csi"].mT).to(symbols.device)[:, None].expand(sent.shape)
         return ((symbols - sent).abs().square() * present).sum() / present.sum().clamp_min(1)

@@ -5,7 +5,7 @@ follow; then a linear layer to the width of a token and one that mixes all slots
 past slots to future ones. The loss is the task's: the squared error over the energy of each episode's future.
 
 Series are divided by the root mean square of their episode. The released code takes mean and deviation over a batch, at
-evaluation too: that tells each episode of the others in its batch, so results would depend on the company.
+evaluation too: which lets each episode see the others in its batch, so results would depend on the batch.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from torch import Tensor
 from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
 
-from ..._learned_prediction import root_mean_square
-from ..._prediction import num_future
-from ..._sizes import SizedNetwork
-from ...llm4cp import CSIAttention  # the same, for frequencies alone and with fewer channels
-from ..default._layers import parts
+from ...._learned_prediction import root_mean_square
+from ...._prediction import num_future
+from ...._sizes import SizedNetwork
+from ....llm4cp import CSIAttention  # the same, for frequencies alone and with fewer channels
+from .._layers import parts
+from ..base import Head
 
 PATCH, CHANNELS, BLOCKS = 4, 50, 4
 
 
-class Head(SizedNetwork):
+class ChannelPredictionHead(Head, SizedNetwork):
     """Encoder and decoder of the channel prediction task.
 
     A sequence is one antenna of one episode, a token one slot. Antennas may be any number; slots and subcarriers are those of the
@@ -42,7 +43,8 @@ class Head(SizedNetwork):
         past, _, subcarriers = next(field.shape for field in task.observation_fields if field.name == "csi")
         if past % PATCH:
             raise ValueError(f"the paper's channel prediction head: expected past slots in multiples of {PATCH}, got {past}")
-        super().__init__(past=past, future=num_future(task), subcarriers=subcarriers)
+        super().__init__(task, width)
+        self.sizes = {"past": past, "future": num_future(task), "subcarriers": subcarriers}
         self.attention = CSIAttention(PATCH, CHANNELS, BLOCKS)
         self.to_token = torch.nn.Linear(2 * subcarriers, width)
         self.mix_slots = torch.nn.Linear(past, past)

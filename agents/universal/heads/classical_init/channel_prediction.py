@@ -1,10 +1,10 @@
 """Channel prediction: estimate the Doppler spectrum of every strong beam-delay bin, and predict with the filter made for it.
 
-A ray sits in few bins of beam and delay. The start is a Doppler spectrum per bin from an iterative adaptive estimate over the
+A ray sits in few bins of beam and delay. It starts from a Doppler spectrum per bin from an iterative adaptive estimate over the
 bin and its neighbours (which hold the same rays), and the Wiener predictor that belongs to it. The network reads the
 strongest bins together, the backbone one token for each of the strongest among these, and corrects every bin's spectrum,
-noise and prediction. Weak bins share one spectrum per episode. Bins are found anew in every episode, so panels and bandwidths
-may be any.
+noise and prediction. Weak bins share one spectrum per episode. Bins are chosen per episode, so any panel and bandwidth
+will do.
 
 Source of the domain: Yin et al., IEEE J. Sel. Areas Commun. 38(12), 2020; of the spectra, see `_doppler`.
 """
@@ -22,9 +22,10 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
-from ..._prediction import estimated_noise_power, from_bins, max_doppler_hz, num_future, to_bins
+from ...._prediction import estimated_noise_power, from_bins, max_doppler_hz, num_future, to_bins
+from .._layers import LEAST_NOISE, TINY, mlp, parts, zero_init
+from ..base import Head
 from ._doppler import FREQUENCIES, predict, predict_alike, spectra
-from ._layers import LEAST_NOISE, TINY, mlp, parts, silent
 
 CHANNELS = 128
 BINS = 160  # that get a spectrum of their own
@@ -36,11 +37,11 @@ LOSS_FLOOR = 0.003
 
 @dataclass(frozen=True)
 class Context:
-    """What the decoder needs beside the backbone's answer.
+    """What the decoder needs besides the backbone's output.
 
     Attributes:
         bins: of the whole observation, shape (batch, past, beams * delays), complex64.
-        chosen: which of them are looked at one by one, shape (batch, BINS), int64.
+        chosen: which of them are treated individually, shape (batch, BINS), int64.
         series: their values, shape (batch, BINS, past), complex64.
         spectrum: power of each frequency, shape (batch, BINS, FREQUENCIES), float32.
         noise_power: shape (batch,).
@@ -55,14 +56,14 @@ class Context:
     features: Tensor
 
 
-class Head(torch.nn.Module):
+class ChannelPredictionHead(Head):
     """Encoder and decoder of the channel prediction task. A token is one strong bin."""
 
     ordered = False
     mixed_precision = False  # matrices are inverted
 
     def __init__(self, task: TaskSpec, width: int) -> None:
-        super().__init__()
+        super().__init__(task, width)
         self.num_past, self.num_future = task.observation_fields[0].shape[0], num_future(task)
         features = FREQUENCIES + 2 * self.num_past + 2 + 12 + 8
         self.look = mlp(features, 256, CHANNELS)
@@ -73,8 +74,8 @@ class Head(torch.nn.Module):
         self.listen = torch.nn.MultiheadAttention(CHANNELS, 4, batch_first=True)
         self.listen_norm = torch.nn.LayerNorm(CHANNELS)
         self.mix_again = _mixer()
-        self.correct = silent(torch.nn.Sequential(torch.nn.LayerNorm(CHANNELS), *mlp(CHANNELS, 256, FREQUENCIES + 2)))
-        self.directly = silent(torch.nn.Sequential(torch.nn.LayerNorm(CHANNELS), *mlp(CHANNELS, 256, 2 * self.num_future)))
+        self.correct = zero_init(torch.nn.Sequential(torch.nn.LayerNorm(CHANNELS), *mlp(CHANNELS, 256, FREQUENCIES + 2)))
+        self.directly = zero_init(torch.nn.Sequential(torch.nn.LayerNorm(CHANNELS), *mlp(CHANNELS, 256, 2 * self.num_future)))
 
     def encode(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, None, Context]:
         """Return a token for each of the strongest bins, shape (batch, TOKENS, width), strongest first, and all bins' start.
@@ -84,7 +85,7 @@ class Head(torch.nn.Module):
         """
         if (slots := (obs["csi"].shape[1], num_future(task))) != (self.num_past, self.num_future):
             raise ValueError(
-                f"the default prediction head was built for {self.num_past} past and {self.num_future} future slots, got {slots}"
+                f"the prediction head was built for {self.num_past} past and {self.num_future} future slots, got {slots}"
             )
         with torch.no_grad():
             grid = to_bins(task, obs["csi"])
@@ -140,7 +141,7 @@ class Head(torch.nn.Module):
 
 
 def highest_doppler(task: TaskSpec) -> float:
-    """Highest Doppler frequency that is reckoned with, cycles per slot."""
+    """Maximum Doppler frequency considered, cycles per slot."""
     speed = torch.tensor(task.scenario.speed_mps[1])
     return max(HIGHEST_DOPPLER, DOPPLER_MARGIN * float(max_doppler_hz(task, speed)) * task.scenario.slot_duration_s)
 

@@ -2,7 +2,7 @@
 
 A token is a user: the real and imaginary parts of its channel, over the root mean square of all users' entries. The decoder's
 power p and regularisation lambda are scaled as in eq. (24) and become a precoder by eq. (4). Training starts on WMMSE's
-(p, lambda), eq. (36), and goes on with the negative sum rate, eq. (37).
+(p, lambda), eq. (36), and continues with the negative sum rate, eq. (37).
 
 The released code builds the precoder on the true channel while its encoder sees a noisy one, and leaves out the first phase. Here
 encoder, labels and precoder all have the observed channel; the rate alone is that of the true one.
@@ -21,10 +21,11 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
-from ..._linear import served, wants_structure
-from ..._sizes import SizedNetwork
-from ...wmmse import WMMSE
-from ..default._layers import mlp, parts
+from ...._linear import active_users, wants_structure
+from ...._sizes import SizedNetwork
+from ....wmmse import WMMSE
+from .._layers import mlp, parts
+from ..base import Head
 from ._attention import Encoder
 
 DEPTH, HEADS, HEAD_WIDTH, HIDDEN = 3, 8, 64, 256
@@ -45,7 +46,7 @@ class Context:
     structure: Tensor | None = None
 
 
-class Head(SizedNetwork):
+class PrecodingHead(Head, SizedNetwork):
     """Encoder and decoder of the precoding task. Users may be any number, antennas are those of the first task."""
 
     ordered = True  # the paper's language model is causal: a user's token sees those before it
@@ -53,7 +54,8 @@ class Head(SizedNetwork):
 
     def __init__(self, task: TaskSpec, width: int) -> None:
         antennas = task.scenario.num_antennas
-        super().__init__(antennas=antennas)
+        super().__init__(task, width)
+        self.sizes = {"antennas": antennas}
         self.users = Encoder(2 * antennas, DEPTH, HEADS, HEAD_WIDTH, HIDDEN)
         self.to_token = torch.nn.Linear(2 * antennas, width)
         self.output = mlp(width, width, 2)
@@ -64,7 +66,7 @@ class Head(SizedNetwork):
         Raises:
             ValueError: for another number of antennas than that of the first task.
         """
-        csi, present = obs["csi"], served(obs["csi"])
+        csi, present = obs["csi"], active_users(obs["csi"])
         self.require("the paper's precoding head", antennas=csi.shape[-1])
         entries = present.sum(-1).clamp_min(1) * csi.shape[-1]
         power = (csi.abs().square().sum((1, 2)) / entries).clamp_min(torch.finfo(torch.float32).tiny)

@@ -1,4 +1,4 @@
-"""Detection by the default head: exact where two users are all there is, EP where it starts, and the symmetries it keeps."""
+"""Detection by the head that starts classically: exact for two users, EP at its start, and its symmetries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from universal_agents import TINY_BACKBONE, episodes, stirred, universal
-from wirelessgym.agents.universal.default.detection import Belief, pair_log_likelihoods, start, turn
+from wirelessgym.agents.universal.heads.classical_init.detection import Belief, pair_log_likelihoods, start, turn
 
 from wirelessgym import make_agent, make_task
 from wirelessgym.learned import LearnedAgent
@@ -199,6 +199,6 @@ def test_a_hidden_noise_power_is_refused() -> None:
     task = make_task("detection", scenario="uma-nlos-16", noise_power_observable=False)
     _, obs = task.reset(range(2), seed=0)
     with pytest.raises(
-        ValueError, match="the default detection head needs the noise power: make the task with noise_power_observable=True"
+        ValueError, match="the detection head needs the noise power: make the task with noise_power_observable=True"
     ):
         universal().act(task, obs)

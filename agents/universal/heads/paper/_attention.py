@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..default._layers import mlp
+from .._layers import mlp
 
 
 class Encoder(nn.Module):

@@ -1,0 +1,70 @@
+"""Finished outcomes, each in a file whose name changes with everything that its numbers depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from wirelessgym.agent_spec import source_digest
+from wirelessgym.evaluate.outcomes import Outcome
+from wirelessgym.record import SCHEMA, versions
+from wirelessgym.task import Task
+
+Outcomes: TypeAlias = dict[str | None, Outcome]  # by agent; None for the task's bound
+
+
+def outcome_path(folder: Path, task: Task, seed: int, episodes: range, who: Sequence[Any]) -> Path:
+    """File of an outcome.
+
+    Args:
+        folder: where outcomes are kept.
+        task: what was played.
+        seed: of the episodes.
+        episodes: their numbers.
+        who: what tells the agent's numbers from others'; empty for the task's bound.
+    """
+    settings = [task.id, task.options, task.scenario.model_dump(mode="json")]
+    code = [SCHEMA, versions(), package_digest(), source_digest(type(task))]
+    text = json.dumps([*code, *settings, seed, episodes.start, episodes.stop, *who], sort_keys=True, default=str)
+    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
+
+
+def save(outcome: Outcome, path: Path) -> None:
+    """Write an outcome, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    arrays: dict[str, Any] = {f"episodes.{key}": value for key, value in outcome.episodes.items()}
+    arrays |= {"latency_s": outcome.latency_s, "late": np.array(outcome.late), "seconds": np.array(outcome.seconds)}
+    with partial.open("wb") as file:
+        np.savez(file, **arrays)
+    os.replace(partial, path)
+
+
+def load(path: Path) -> Outcome | None:
+    """Read a kept outcome; None where there is none, or its file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            episodes = {key.removeprefix("episodes."): file[key] for key in file if key.startswith("episodes.")}
+            return Outcome(episodes, file["latency_s"], int(file["late"]), float(file["seconds"]))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+@lru_cache(maxsize=1)
+def package_digest() -> str:
+    """Digest of this package's code, agents included."""
+    agents = importlib.util.find_spec("wirelessgym.agents")
+    folders = [Path(__file__).parent.parent, *map(Path, (agents.submodule_search_locations or ()) if agents else ())]
+    digest = hashlib.sha256()
+    for path in sorted({path for folder in folders for path in folder.rglob("*.py")}):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
