@@ -36,6 +36,10 @@ make_record detection-eight-users detection --agents $detectors --scenario uma-n
 make_record prediction-speed channel_prediction --agents hold,wiener,ar,pvec,pad,kalman,ar_beamdelay --scenario uma-nlos-128 \
     --sweep speed_kmh=10,30,50,70,100 --episodes 100 --set horizon=1
 
+links='illa,olla,fixed_mcs,genie_mcs,mcs_policy:checkpoint="shipped"'
+make_record link-speed link_adaptation --agents "$links" --sweep speed_kmh=10:100:30 --reference illa --episodes 500
+make_record link-delay link_adaptation --agents "$links" --sweep delay_slots=0,2,4,8,16 --reference illa --episodes 500 --set speed_kmh=30
+
 # Learned baselines: the small ones as they are shipped, the others trained if they aren't yet, each for three to four minutes of one
 # core. The paper's own heads get 3,000 steps, about 25 minutes.
 train_once() {  # CONFIGURATION STEPS
@@ -93,6 +97,7 @@ make_record transfer-prediction channel_prediction --agents "$predictors" --scen
 make_record transfer-speed channel_prediction --agents "$predictors" --scenario uma-nlos-32 --sweep speed_kmh=100,120,150,200 \
     --reference ar_beamdelay --episodes 64 --set snr_db=10 --set horizon=1
 
+[[ link-abstraction == $pattern ]] && "$python" records/link_abstraction.py
 [[ cost == $pattern ]] && "$python" -m wirelessgym bench decision --out records/cost.json
 "$python" records/update_readme.py
 "$python" records/figures.py

@@ -25,7 +25,7 @@ def test_without_arguments_those_by_default_are_timed(monkeypatch):
     for name in bench.available():
         module = importlib.import_module(f"wirelessgym.bench.subjects.{name}")
         monkeypatch.setattr(module, "bench", lambda fast, name=name: timed.append((name, fast)) or [name])
-    assert bench.run(fast=True) == ["channel", "env"] and timed == [("channel", True), ("env", True)]
+    assert bench.run(fast=True) == ["channel", "env", "link"] and timed == [(name, True) for name in ("channel", "env", "link")]
     assert bench.run("decision") == ["decision"]
 
 
@@ -50,3 +50,18 @@ def test_both_ways_of_reading_an_instruction_are_timed_equally_often(monkeypatch
     row = instruction._instruction(backbone, "precoding", tokens=4, batch=64, repeats=3)
     assert timed == [True, False] * 3
     assert row.ratio == 1 and not row.met
+
+
+def test_the_closed_loop_has_rows_for_decoder_abstraction_and_environment(monkeypatch):
+    from wirelessgym.bench.subjects import link
+
+    monkeypatch.setattr(link, "POINTS", ((5, -0.6),))
+    monkeypatch.setattr(link, "LINKS", 8)
+    rows = link.bench(fast=True)
+    assert [row.what.partition(",")[0] for row in rows[1:]] == [
+        "link-steps per second",
+        "VectorEnv.step / task.step",
+        "VectorEnv.step / task.step",
+    ]
+    assert all(row.ratio > 0 for row in rows)
+    assert rows[0].target == 4 and rows[1].target == 1 and rows[2].target is None and rows[3].at_most

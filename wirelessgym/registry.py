@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -222,7 +223,12 @@ def build_agent(who: str, cls: type[Agent], options: Mapping[str, Any]) -> Agent
     catches_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     if not catches_all and (unknown := sorted(set(options) - set(parameters))):
         raise TypeError(f"{who} has no option {unknown[0]!r}; it has: {', '.join(parameters) or 'none'}")
-    check_options(who, cls, options)
+    try:
+        check_options(who, cls, options)
+    except ValueError as error:
+        with suppress(TypeError, AttributeError):  # what a constructor does with a wrong type
+            cls(**options)  # its own words, where it has some, say more
+        raise ValueError(str(error).replace("input should be", "expected")) from None
     try:
         return cls(**options)
     except TypeError as error:

@@ -239,7 +239,7 @@ def test_wmmse_stops_early_by_row_and_loses_little(task: Task) -> None:
     ("option", "message"),
     [
         ({"iterations": 0}, "iterations: expected an integer >= 1, got 0"),
-        ({"initialisation": "zf"}, "initialisation: input should be 'rzf', 'mrt' or 'random', got 'zf'"),
+        ({"initialisation": "zf"}, "initialisation: expected one of rzf, mrt, random, got 'zf'"),
         ({"tolerance": 1.0}, r"tolerance: expected a number in \[0, 1\), got 1.0"),
     ],
 )

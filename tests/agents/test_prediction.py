@@ -424,7 +424,7 @@ def test_an_order_without_a_slot_to_fit_is_refused(agent, order):
     ("agent", "options", "message"),
     [
         ("wiener", {"speed_kmh": -3.0}, "speed_kmh: expected at least 0, got -3"),
-        ("pvec", {"windows": "some"}, "windows: input should be 'last' or 'all', got 'some'"),
+        ("pvec", {"windows": "some"}, "windows: expected 'last' or 'all', got 'some'"),
         ("pad", {"energy": 0.0}, "energy: expected more than 0 and at most 1, got 0"),
         ("kalman", {"floor": 0.0}, "floor: expected more than 0, got 0"),
     ],

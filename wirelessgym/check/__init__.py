@@ -16,7 +16,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent, as_agent
 from wirelessgym.check.findings import Finding, attempt, collect, disturb_random_state, rule, watched_random_state
 from wirelessgym.check.task_contract import check_task
-from wirelessgym.fields import clone, equal, num_rows, take
+from wirelessgym.fields import Action, Obs, clone, equal, num_rows, take
 from wirelessgym.registry import load_scenario, make_task
 from wirelessgym.scenario import Scenario, ScenarioError
 from wirelessgym.task import Task
@@ -49,11 +49,11 @@ def check_agent(agent: object, task: Task, seed: int = 0) -> list[Finding]:
 
 
 def _agent_findings(agent: Agent, task: Task, seed: int) -> Iterator[Finding]:
-    _, obs = task.reset(episodes=range(BATCH), seed=seed)
+    state, obs = task.reset(episodes=range(BATCH), seed=seed)
     kept = take(obs, range(BATCH))
     with watched_random_state() as touched:
         agent.reset(BATCH)
-        action = agent.act(task.spec, obs)
+        action = _acted(agent, task, state, obs)
     fits = attempt(
         f"a batch of {BATCH} gets actions of the right shape and dtype, all finite",
         "the action does not fit its fields",
@@ -76,14 +76,14 @@ def _agent_findings(agent: Agent, task: Task, seed: int) -> Iterator[Finding]:
         "draw from a torch.Generator of your own that reset() seeds",
     )
     disturb_random_state(seed + 1)
-    again = _fresh_action(agent, task, kept)
+    again = _fresh_action(agent, task, state, kept)
     yield rule(
         equal(first, again),
         "after reset() the same observation gives the same action",
         "after reset() the same observation gives another action",
         "clear memory and seed generators in reset(batch)",
     )
-    alone = _fresh_action(agent, task, take(kept, [2]))
+    alone = _fresh_action(agent, task, take(state, [2]), take(kept, [2]))
     difference = max(_relative_difference(alone[key][0], value[2]) for key, value in first.items())
     yield rule(
         difference <= ROW_TOLERANCE,
@@ -96,10 +96,14 @@ def _agent_findings(agent: Agent, task: Task, seed: int) -> Iterator[Finding]:
     )
 
 
-def _fresh_action(agent: Agent, task: Task, obs: dict[str, Tensor]) -> dict[str, Tensor]:
+def _acted(agent: Agent, task: Task, state: Any, obs: Obs) -> Action:
+    return agent.act_on_state(task, state, obs) if agent.needs_state else agent.act(task.spec, obs)
+
+
+def _fresh_action(agent: Agent, task: Task, state: Any, obs: Obs) -> dict[str, Tensor]:
     batch = num_rows(obs)
     agent.reset(batch)
-    return task.check_action(agent.act(task.spec, clone(obs)), batch)
+    return task.check_action(_acted(agent, task, state, clone(obs)), batch)
 
 
 def _relative_difference(value: Any, reference: Any) -> float:
@@ -113,7 +117,7 @@ def _play(agent: Agent, task: Task, seed: int) -> None:
     state, obs = task.reset(episodes=[0], seed=seed)
     agent.reset(1)
     for _ in range(2):
-        state, step = task.step(state, agent.act(task.spec, obs))
+        state, step = task.step(state, _acted(agent, task, state, obs))
         obs = step.obs
 
 

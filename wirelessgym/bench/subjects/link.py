@@ -1,0 +1,103 @@
+"""The LDPC decoder against Sionna's, the link abstraction, and the environment of the closed loop."""
+
+from __future__ import annotations
+
+import time
+
+import gymnasium
+import torch
+
+import wirelessgym
+from wirelessgym.bench.measure import Row, seconds, show
+from wirelessgym.link.ldpc import code_for
+from wirelessgym.link.mcs import HIGHEST_MCS, LOWEST_MCS, MCS_TABLE
+from wirelessgym.link.qam import demodulate, modulate
+from wirelessgym.link.sionna_reference import SumProduct
+from wirelessgym.parallel import one_thread
+from wirelessgym.registry import make_task
+
+BY_DEFAULT = True
+# Schemes, and the SINR at which about half of the blocks are lost.
+POINTS = ((5, -0.6), (10, 3.3), (14, 6.8), (20, 11.3))
+ITERATIONS = 16  # enough to lose no more blocks than the reference
+RESOURCE_ELEMENTS = 672
+LINKS = 1024
+LEAST_LINK_STEPS = 1e6  # per second
+
+
+def bench(fast: bool = False) -> list[Row]:
+    """Time decoder, abstraction and environment, print two tables and return their rows.
+
+    Args:
+        fast: fewer repeats, for a first look; its numbers are not the ones to quote.
+    """
+    with one_thread():
+        decoder = [_decoder(mcs, sinr_db, 64, 1 if fast else 3) for mcs, sinr_db in POINTS]
+        show(
+            f"LDPC decoding of the same blocks: Sionna's sum-product, 20 iterations, against layered min-sum, up to {ITERATIONS}",
+            decoder,
+        )
+        steps = 20 if fast else 100
+        # An environment's own share of a step is the same for both decoders; with fitted error rates it stands out.
+        loop = [_abstraction(steps), _view_overhead("abstraction", LINKS, steps, None), _view_overhead("ldpc", 64, 3, 1.1)]
+        show("Link adaptation", loop)
+    return decoder + loop
+
+
+def _decoder(mcs: int, sinr_db: float, blocks: int, repeats: int) -> Row:
+    code = code_for(MCS_TABLE[mcs], RESOURCE_ELEMENTS)
+    generator = torch.Generator().manual_seed(mcs)
+    bits = torch.rand(blocks, code.num_bits, generator=generator) < 0.5
+    symbols = modulate(code.transmission(code.encode(bits), 0), code.bits_per_symbol)
+    variance = torch.full(symbols.shape, 10 ** (-sinr_db / 10))
+    noise = torch.randn(symbols.shape, dtype=torch.complex64, generator=generator)
+    llrs = demodulate(symbols + noise * variance.sqrt(), variance, code.bits_per_symbol)
+    soft = code.collect(torch.zeros(blocks, code.buffer_size), llrs, 0)
+    reference = SumProduct(code)
+    mine, theirs = code.decode(soft, 0, ITERATIONS)[0], reference.decode(llrs)  # warm both up
+    lost, lost_there = (float((decoded != bits).any(1).float().mean()) for decoded in (mine, theirs))
+    ours_s = seconds(lambda: code.decode(soft, 0, ITERATIONS), repeats)
+    theirs_s = seconds(lambda: reference.decode(llrs), repeats)
+    what = f"MCS {mcs} at {sinr_db:g} dB, {blocks} blocks of {code.num_bits} bits (lost: {lost_there:.0%} there, {lost:.0%} here)"
+    each = 1e3 / blocks
+    return Row(what, f"{theirs_s * each:.2f} ms", f"{ours_s * each:.2f} ms", theirs_s / ours_s, 4)
+
+
+def _abstraction(steps: int) -> Row:
+    task = make_task("link_adaptation", horizon=steps)
+    start, _ = task.reset(range(LINKS), seed=0)
+    mcs = torch.randint(LOWEST_MCS, HIGHEST_MCS + 1, (LINKS,), generator=torch.Generator().manual_seed(0))
+    state, best = start, float("inf")
+    for _ in range(steps):
+        begin = time.process_time()
+        state, _ = task.step(state, mcs)
+        best = min(best, time.process_time() - begin)
+    rate = LINKS / best
+    return Row(
+        f"link-steps per second, {LINKS} links, abstraction",
+        f"{LEAST_LINK_STEPS / 1e6:g} M",
+        f"{rate / 1e6:.2f} M",
+        rate / LEAST_LINK_STEPS,
+        1,
+    )
+
+
+def _view_overhead(decoder: str, links: int, steps: int, target: float | None) -> Row:
+    wirelessgym.register_envs()
+    envs = gymnasium.make_vec("wirelessgym/LinkAdaptation-v0", num_envs=links, horizon=steps + 1, decoder=decoder)
+    envs.reset(seed=0)
+    task = make_task("link_adaptation", horizon=steps + 1, decoder=decoder)
+    state, _ = task.reset([0] * links, seed=range(links))  # the episodes of the environments
+    actions = envs.action_space.sample()
+    mcs = torch.from_numpy(actions)
+    bare, viewed = float("inf"), float("inf")
+    for _ in range(steps):  # taken in turns, so that both meet the same machine
+        begin = time.process_time()
+        with torch.no_grad():
+            state, _ = task.step(state, mcs)
+        middle = time.process_time()
+        envs.step(actions)
+        bare, viewed = min(bare, middle - begin), min(viewed, time.process_time() - middle)
+    envs.close()
+    what = f"VectorEnv.step / task.step, {links} links, {decoder}"
+    return Row(what, f"{bare * 1e3:.2f} ms", f"{viewed * 1e3:.2f} ms", viewed / bare, target, at_most=True)
