@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from wirelessgym import make_agent, make_task
 from wirelessgym.capacity import (
     dpc_sum_capacity,
     interference_free_rate,
+    shares,
     structure_of,
     structured_precoder,
     unit_rows,
@@ -185,6 +187,21 @@ def test_structured_precoder_uses_all_power_and_ignores_scale() -> None:
     )
 
 
+def test_rows_of_zeros_share_equally_whatever_stands_in_the_others() -> None:
+    weights = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 3.0]], dtype=torch.float64)
+    expected = torch.tensor([[2.0, 2.0, 2.0], [0.0, 1.5, 4.5]], dtype=torch.float64)
+    assert torch.allclose(shares(weights, watts(6.0, 2)), expected)
+
+
+def test_a_user_without_power_gets_no_beam_and_finite_gradients() -> None:
+    csi = rayleigh(2, 3, 4)
+    power = torch.tensor([[1.0, 0.0, 2.0]], dtype=torch.float64).expand(2, -1).clone().requires_grad_()
+    precoder = structured_precoder(csi, power, torch.ones(2, 3, dtype=torch.float64), watts(0.1, 2), watts(1.0, 2))
+    assert bool((precoder[:, 1] == 0).all())
+    (gradient,) = torch.autograd.grad(precoder.abs().square().cumsum(-1).sum(), power)
+    assert bool(gradient.isfinite().all())
+
+
 def test_structured_precoder_has_finite_gradients_beside_a_user_without_a_channel() -> None:
     csi = rayleigh(2, 3, 4)
     csi[:, 1] = 0
@@ -194,6 +211,18 @@ def test_structured_precoder_has_finite_gradients_beside_a_user_without_a_channe
     for gradient in (csi.grad, shares.grad):
         assert gradient is not None
         assert bool(torch.isfinite(torch.view_as_real(gradient) if gradient.is_complex() else gradient).all())
+
+
+def test_structure_of_a_stationary_point_of_the_sum_rate_gives_it_back() -> None:
+    task = make_task("precoding", scenario="rayleigh-32", num_users=4, panel={"rows": 1, "columns": 4}, snr_db=10)
+    _, obs = task.reset(range(8))
+    obs = {name: value.to(torch.complex128 if value.is_complex() else torch.float64) for name, value in obs.items()}
+    csi, budget = obs["csi"], (obs["noise_power"], obs["tx_power"])
+    stationary = make_agent("wmmse", iterations=3000).act(task, obs)
+    power, regularisation = structure_of(csi, stationary, *budget)
+    assert torch.allclose(power.sum(-1), obs["tx_power"]) and torch.allclose(regularisation.sum(-1), obs["tx_power"])
+    again = structured_precoder(csi, power, regularisation, *budget)
+    assert torch.allclose((csi.conj() @ again.mT).abs(), (csi.conj() @ stationary.mT).abs(), atol=1e-3)
 
 
 def test_structure_of_an_optimum_gives_the_optimum_back() -> None:

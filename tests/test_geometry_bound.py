@@ -126,6 +126,18 @@ def test_an_episode_without_rays_has_nothing_to_err_about():
     assert error.item() == energy.item() == 0
 
 
+def test_single_precision_rays_are_reckoned_with_in_double():
+    ray = {name: value.float() for name, value in rays(2, 40).items()}
+    noise = torch.full((2,), 1e-6)
+    exact = geometry_bound(**{name: value.double() for name, value in ray.items()}, **SIZES, noise_power=noise.double())
+    torch.testing.assert_close(geometry_bound(**ray, **SIZES, noise_power=noise), exact, rtol=1e-5, atol=0)
+
+
+def test_no_episodes_have_no_errors():
+    error, energy = geometry_bound(**{k: v[:0] for k, v in rays(1, 5).items()}, **SIZES, noise_power=torch.zeros(0))
+    assert error.shape == energy.shape == (0,)
+
+
 def test_tensors_that_do_not_fit_are_refused():
     ray = rays(2, 5)
     with pytest.raises(ValueError, match=r"delay: expected the shape of power, \(2, 5\), got \(2, 4\)"):

@@ -79,6 +79,28 @@ def test_every_point_is_nearest_to_itself(name: str) -> None:
     assert torch.equal(nearest(points * 1.01, points), torch.arange(len(points)))
 
 
+def test_symbols_may_have_any_shape() -> None:
+    points = constellation("16qam")
+    _, received = noisy("16qam", 0.1, count=24)
+    variance = torch.linspace(0.05, 0.2, 24)
+    shape = (2, 3, 4)
+    pairs = [
+        (nearest(received, points), nearest(received.view(shape), points)),
+        (llrs(received, variance, points), llrs(received.view(shape), variance.view(shape), points)),
+        *zip(
+            posterior_mean_variance(received, variance, points),
+            posterior_mean_variance(received.view(shape), variance.view(shape), points),
+            strict=True,
+        ),
+    ]
+    for one_axis, three_axes in pairs:
+        assert three_axes.shape[:3] == shape
+        assert torch.allclose(three_axes.flatten(0, 2), one_axis, atol=1e-6)
+    ratios, bits = llrs(received, variance, points), bits_of(torch.arange(24) % 16, 4)
+    rate = generalised_mutual_information(ratios.view(*shape, 4), bits.view(*shape, 4))
+    assert torch.allclose(rate.flatten(), generalised_mutual_information(ratios, bits), atol=1e-6)
+
+
 def test_posterior_of_qpsk_is_the_hyperbolic_tangent() -> None:
     estimate = torch.tensor([0.3 - 0.8j, -0.1 + 0.02j])
     variance = torch.tensor([0.5, 2.0])
@@ -101,6 +123,13 @@ def test_ratios_of_qpsk_are_linear_in_the_estimate() -> None:
     estimate, variance = torch.tensor([0.3 - 0.8j]), torch.tensor([0.5])
     expected = -4 * math.sqrt(0.5) / variance * torch.view_as_real(estimate)
     assert torch.allclose(llrs(estimate, variance, constellation("qpsk")), expected, rtol=1e-5)
+
+
+def test_ratios_grow_as_the_noise_falls_down_to_a_variance_of_1e_minus_7() -> None:
+    estimate = torch.full((4,), 1e-4 + 1e-4j, dtype=torch.complex64)
+    ratios = llrs(estimate, torch.tensor([1e-5, 1e-6, 1e-7, 1e-9]), constellation("qpsk"))[:, 0]
+    expected = -4 * math.sqrt(0.5) * 1e-4 / torch.tensor([1e-5, 1e-6, 1e-7, 1e-7])
+    assert torch.allclose(ratios, expected, rtol=0.05)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -77,6 +77,39 @@ def test_a_quantity_that_is_not_finite_has_no_estimate_and_spoils_no_other():
     assert found["fine"].ci95 == (2.0, 2.0)
 
 
+def test_no_quantity_has_an_estimate_where_none_is_finite():
+    ones = np.ones(3)
+    found = estimate({"nan": Series(np.nan * ones, ones), "endless weight": Series(ones, np.array([1.0, np.inf, 1.0]))})
+    assert found == {"nan": None, "endless weight": None}
+
+
+def test_quantities_resampled_together_are_those_resampled_alone():
+    error, signal = _energies(episodes=50)
+    quantities = {"a": Series(error, signal), "b": Series(signal, np.ones(50)), "c": Series(error, np.ones(50), decibel=True)}
+    together = estimate(quantities)
+    for name, one in quantities.items():
+        assert together[name].value == one.value
+        assert together[name].ci95 == pytest.approx(estimate({name: one})[name].ci95, rel=1e-12)
+
+
+def test_a_difference_of_estimates_is_the_difference_of_their_values():
+    error, signal = _energies(episodes=50)
+    found = estimate({"a": Series(error, signal), "b": Series(signal, error)})
+    assert found["a"].minus(found["b"]).value == found["a"].value - found["b"].value
+
+
+@pytest.mark.parametrize("decibel", [False, True])
+def test_influence_is_how_the_value_moves_with_the_weight_of_an_episode(decibel):
+    error, signal = _energies(episodes=20)
+    whole = Series(error, signal, decibel)
+    for index in (0, 7, 19):
+        weight = np.ones(20)
+        weight[index] += 1e-6
+        moved = Series(weight * error, weight * signal, decibel).value - whole.value
+        assert whole.influence[index] == pytest.approx(20 * moved / 1e-6, rel=1e-3)
+    assert whole.influence.sum() == pytest.approx(0, abs=1e-9)
+
+
 def series(values, weights=None):
     return Series(np.asarray(values, float), np.ones(len(values)) if weights is None else np.asarray(weights, float))
 
@@ -93,6 +126,15 @@ def test_identical_agents_differ_by_nothing_without_a_warning():
 def test_p_value_of_means_is_that_of_a_paired_t_test():
     a, b = np.random.default_rng(1).normal(10, 3, (2, 100))
     assert paired_p_value(series(a), series(b)) == pytest.approx(stats.ttest_rel(a, b).pvalue)
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1.0, 1e15])
+def test_a_p_value_does_not_depend_on_the_unit(unit):
+    a, b = np.random.default_rng(1).normal(10, 3, (2, 100))
+    expected = paired_p_value(series(a), series(b))
+    assert paired_p_value(series(unit * a), series(unit * b)) == pytest.approx(expected, rel=1e-6)
+    # Every episode differs by 0.7, but for rounding: there is no spread to compare with.
+    assert paired_p_value(series(unit * (b + 0.7)), series(unit * b)) == 0.0
 
 
 def test_p_value_of_ratios_is_uniform_where_nothing_differs():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wirelessgym.modulation import BITS_PER_SYMBOL, bits_of, constellation, generalised_mutual_information, nearest
+from wirelessgym.modulation import BITS_PER_SYMBOL, bits_of, constellation, generalised_mutual_information, llrs, nearest
 from wirelessgym.registry import make_agent, make_task
 from wirelessgym.task import Task
 
@@ -161,6 +161,17 @@ def test_error_of_the_known_channel_counts_as_noise() -> None:
         assert rates[1] > rates[0] + 0.1, name
 
 
+@pytest.mark.parametrize("name", ["lmmse", "lmmse_soft", "oamp", "ep"])
+def test_each_user_adds_the_error_of_its_channel_to_the_noise(name: str) -> None:
+    obs, _ = episodes(4, 5, 8, snr_db=10)
+    obs["csi"][:, :, 1:3] = 0  # two of the five take no part
+    told = obs | {"csi_noise_power": torch.full((4,), 0.1)}
+    louder = obs | {"noise_power": obs["noise_power"] + 3 * 0.1}
+    agent, task = make_agent(name), detection(llrs=True)
+    for key, value in agent.act(task, told).items():
+        assert torch.allclose(value, agent.act(task, louder)[key], atol=1e-4), key
+
+
 def test_ratios_of_the_matched_filter_reckon_with_the_other_users() -> None:
     obs, sent = episodes(200, 6, 32, snr_db=20)
     action = make_agent("mf").act(detection(llrs=True), obs)
@@ -168,6 +179,35 @@ def test_ratios_of_the_matched_filter_reckon_with_the_other_users() -> None:
     rate = generalised_mutual_information(action["llrs"], bits).mean()
     for factor in (0.5, 2.0):
         assert generalised_mutual_information(factor * action["llrs"], bits).mean() < rate
+
+
+def test_the_matched_filter_takes_other_users_and_noise_for_one_gaussian_error() -> None:
+    obs, _ = episodes(6, 3, 8, snr_db=0)
+    h, noise = obs["csi"], float(obs["noise_power"][0])
+    ratios = make_agent("mf").act(detection(llrs=True), obs)["llrs"]
+    for k in range(3):
+        strength = h[:, :, k].norm(dim=-1) ** 2
+        estimate = (obs["received"] @ h[:, :, k].conj()[..., None])[..., 0] / strength[:, None]
+        coupling = [(h[:, :, k].conj() * h[:, :, j]).sum(-1).abs().square() for j in range(3) if j != k]
+        variance = sum(coupling) / strength**2 + noise / strength
+        assert torch.allclose(
+            ratios[:, :, k],
+            llrs(estimate, variance[:, None].expand(estimate.shape), constellation("16qam")),
+            atol=1e-3,
+            rtol=1e-3,
+        )
+
+
+def test_lmmse_without_its_bias_is_the_symbol_and_an_error_of_the_variance_it_tells() -> None:
+    from wirelessgym.agents._detection import linear_mmse
+
+    obs, sent = episodes(300, 4, 6, snr_db=3, slots=30)
+    symbols = constellation("16qam")[sent]
+    estimate, unbiased, variance = linear_mmse(obs, obs["noise_power"])
+    assert (unbiased * symbols.conj()).mean().real.item() == pytest.approx(1, abs=0.02)
+    assert (estimate * symbols.conj()).mean().real.item() < 0.8
+    told = variance.mean().item()
+    assert (unbiased - symbols).abs().square().mean().item() == pytest.approx(told, rel=0.03)
 
 
 def test_maximum_likelihood_is_best_of_all() -> None:
@@ -219,6 +259,19 @@ def test_oamps_filter_is_decorrelated() -> None:
     left_over = torch.eye(4) - w @ h
     expected = (left_over.abs().square().sum((1, 2)) * 0.3 + w.abs().square().sum((1, 2)) * noise[:, 0]) / 4
     assert torch.allclose(filtered_variance(eigenvalues, spectrum, variance, noise, 4)[:, 0], expected, rtol=1e-4)
+
+
+def test_oamp_reads_the_error_of_its_symbols_from_what_noise_does_not_explain() -> None:
+    from wirelessgym.agents.oamp import error_variance
+
+    obs, sent = episodes(100, 8, 64, snr_db=10, slots=20)
+    generator = torch.Generator().manual_seed(2)
+    eigenvalues = torch.linalg.eigvalsh(obs["csi"].mH @ obs["csi"])[:, None]
+    for variance in (0.1, 1.0):
+        error = torch.randn(sent.shape, dtype=torch.complex64, generator=generator) * math.sqrt(variance)
+        estimate = constellation("16qam")[sent] + error
+        found = error_variance(obs, estimate, obs["noise_power"][:, None, None], eigenvalues)
+        assert found.mean().item() == pytest.approx(variance, rel=0.05)
 
 
 def test_oamp_knows_the_error_of_its_last_filter() -> None:

@@ -68,6 +68,26 @@ def test_zero_forcing_refuses_more_users_than_antennas(name: str, task: Task) ->
         make_agent("rzf", regulariser=0.0).act(task, episodes(2, 5, 4))
 
 
+@pytest.mark.parametrize("name", ["zf", "zf_waterfilling"])
+def test_zero_forcing_serves_as_many_users_as_antennas(name: str, task: Task) -> None:
+    obs = episodes(4, 4, 4, dtype=torch.complex128)
+    amplitudes = received_amplitudes(obs, make_agent(name).act(task, obs))
+    wanted = torch.diag_embed(amplitudes.diagonal(dim1=-2, dim2=-1))
+    assert (amplitudes - wanted).max() < 1e-8 * amplitudes.max()
+
+
+def test_zero_forcing_fills_its_interference_free_channels_like_water(task: Task) -> None:
+    obs = episodes(16, 6, 8, snr_db=0, dtype=torch.complex128)
+    precoder = make_agent("zf_waterfilling").act(task, obs)
+    power = precoder.abs().square().sum(-1)
+    # After zero-forcing user k hears a channel of gain 1 / [(H H^H)^-1]_kk.
+    floor = obs["noise_power"][:, None] * torch.linalg.inv(obs["csi"] @ obs["csi"].mH).diagonal(dim1=-2, dim2=-1).real
+    level = (power + floor).masked_fill(power == 0, 0).amax(-1, keepdim=True)
+    assert bool((power == 0).any()) and bool((power > 0).any())
+    assert torch.allclose((power + floor)[power > 0], level.expand_as(power)[power > 0])
+    assert bool((floor >= level)[power == 0].all())
+
+
 @pytest.mark.parametrize("name", ["mrt", "rzf", "wmmse", "random"])
 def test_other_precoders_serve_more_users_than_antennas(name: str, task: Task) -> None:
     obs = episodes(4, 6, 3)
@@ -176,6 +196,32 @@ def test_structure_as_the_action_is_scored_like_the_precoder() -> None:
         expected = plain.step(state, make_agent(name).act(plain, obs))[1].reward
         found = structured.step(structured.reset(range(4), seed=3)[0], make_agent(name).act(structured, obs))[1].reward
         assert torch.allclose(found, expected, rtol=1e-4)
+
+
+def test_wmmse_stops_after_the_first_iteration_that_gains_less_than_the_tolerance(task: Task) -> None:
+    obs = episodes(12, 6, 8, dtype=torch.complex128)
+    played = torch.stack([make_agent("wmmse", iterations=count).act(task, obs) for count in range(1, 41)])
+    # The rate before the first iteration is that of regularised zero-forcing with equal power.
+    rates = torch.stack([sum_rate(obs, w) for w in (make_agent("rzf").act(task, obs), *played)])
+    for tolerance in (0.01, 0.003):
+        little = (rates[1:] - rates[:-1]) <= tolerance * rates[:-1]
+        last = little.int().argmax(0)
+        assert bool(little.any(0).all()) and len(set(last.tolist())) > 1
+        stopped = make_agent("wmmse", tolerance=tolerance).act(task, obs)
+        assert torch.allclose(stopped, played[last, torch.arange(12)], atol=1e-9)
+
+
+def test_wmmse_starts_where_it_is_told_and_only_a_random_start_has_a_seed(task: Task) -> None:
+    obs = episodes(4, 4, 6)
+
+    def first(initialisation: str, seed: int) -> Tensor:
+        return make_agent("wmmse", initialisation=initialisation, seed=seed, iterations=1).act(task, obs)
+
+    starts = {name: first(name, 0) for name in ("rzf", "mrt", "random")}
+    for one, other in (("rzf", "mrt"), ("mrt", "random"), ("random", "rzf")):
+        assert not torch.allclose(starts[one], starts[other], atol=1e-3)
+    for name, start in starts.items():
+        assert torch.equal(start, first(name, 1)) == (name != "random")
 
 
 def test_wmmse_stops_early_by_row_and_loses_little(task: Task) -> None:

@@ -373,6 +373,23 @@ def test_kalman_stays_calm_where_all_is_noise():
     assert prediction.abs().square().mean() < 0.1
 
 
+def test_the_autoregression_is_least_squares_loaded_by_a_share_of_the_noise_it_sees():
+    task, order, noise = window(columns=2, rows=1, num_subcarriers=3), 4, 0.3
+    csi = observe(clarke_channel(task, 2), noise)["csi"]
+    prediction = make_agent("ar", order=order, loading=0.2).act(task, {"csi": csi, "noise_power": torch.full((2,), noise)})
+    for episode in range(2):
+        series = csi[episode].flatten(1).to(torch.complex128)  # (past, entries)
+        past = torch.cat([series[order - 1 - lag : PAST - 1 - lag].reshape(-1, 1) for lag in range(order)], 1)
+        wanted = series[order:].reshape(-1)
+        loaded = past.mH @ past + 0.2 * noise * len(past) * torch.eye(order)
+        coefficients = torch.linalg.solve(loaded, past.mH @ wanted)
+        for _ in range(FUTURE):
+            newest = series[-order:].flip(0)
+            series = torch.cat([series, (coefficients @ newest)[None]])
+        expected = series[PAST:].view(FUTURE, 2, 3).to(torch.complex64)
+        torch.testing.assert_close(prediction[episode], expected, atol=1e-4, rtol=1e-3)
+
+
 @pytest.mark.parametrize("agent", AGENTS)
 def test_gradients_pass_to_the_observation(agent):
     task = window(num_subcarriers=6)

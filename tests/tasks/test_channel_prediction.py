@@ -1,5 +1,7 @@
 """The channel prediction task against closed forms."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from finite_differences import assert_gradient_is_finite_difference, complex_pair
@@ -108,3 +110,27 @@ def test_it_draws_itself():
     state, obs = task.reset(range(2))
     image = task.render(state, make_agent("hold").act(task, obs))
     assert image.shape == (300, 1200, 3) and image.std() > 5
+
+
+def test_noisy_targets_are_what_the_next_observation_shows():
+    task = make_task("channel_prediction", noisy_targets=True, **SMALL)
+    state, _ = task.reset(range(3))
+    _, later = task.advance(state)
+    assert task.score(state, later["csi"][:, -task.num_future :])["nmse"].max() < 1e-12
+
+
+def test_the_bound_takes_each_polarisation_by_itself():
+    task = make_task("channel_prediction", **SMALL, **{"panel.polarisation": "dual"})
+    state, _ = task.reset(range(4))
+    gain = state.drop.rays.gain
+
+    def bound_with(kept):
+        rays = replace(state.drop.rays, gain=gain * kept.view(1, 1, 1, 2, 1, 1))
+        return task.bound_metrics(replace(state, drop=replace(state.drop, rays=rays)))
+
+    both, one, other = (bound_with(torch.tensor(kept)) for kept in ([1.0, 1.0], [1.0, 0.0], [0.0, 1.0]))
+    torch.testing.assert_close(both["squared_error"], one["squared_error"] + other["squared_error"])
+    entries = task.num_future * 16 * 8  # slots, antennas of a polarisation, subcarriers
+    torch.testing.assert_close(both["target_energy"], entries * gain.abs().square().sum((1, 2, 3, 4, 5)))
+    torch.testing.assert_close(both["nmse"], both["squared_error"] / both["target_energy"])
+    torch.testing.assert_close(both["nmse_db"], 10 * both["nmse"].log10())

@@ -159,3 +159,26 @@ def test_it_renders_sent_points_and_estimates(subcarriers):
     state, obs = task.reset(range(2))
     image = task.render(state, make_agent("lmmse").act(task, obs))
     assert image.shape == (300, 400, 3) and image.std() > 5
+
+
+@pytest.mark.parametrize("modulation", ["qpsk", "64qam"])
+def test_every_symbol_of_the_constellation_is_sent_equally_often(modulation):
+    task = make_task("detection", scenario="rayleigh-32", modulation=modulation, num_slots=100)
+    state, _ = task.reset(range(80))
+    points = len(task.constellation)
+    count = torch.bincount(state.sent.flatten(), minlength=points)
+    assert len(count) == points
+    expected = state.sent.numel() / points
+    assert ((count - expected).abs() < 5 * math.sqrt(expected)).all()
+
+
+def test_bits_are_those_of_the_modulation_however_many_users_there_are():
+    from wirelessgym.modulation import bits_of
+
+    task = make_task("detection", scenario="rayleigh-32", llrs=True, modulation="64qam", num_users=3)
+    state, _ = task.reset(range(8))
+    bits = bits_of(state.sent, 6)
+    _, step = task.step(state, {"symbols": task.constellation[state.sent], "llrs": torch.where(bits, 20.0, -20.0)})
+    assert step.metrics["ber"].max() == 0
+    _, half = task.step(state, {"symbols": task.constellation[state.sent], "llrs": torch.full(bits.shape, 20.0)})
+    torch.testing.assert_close(half.metrics["ber"], 1 - bits.float().mean((1, 2, 3)))

@@ -310,3 +310,20 @@ def test_it_renders_beams_and_rates(subcarriers):
     task, state, obs, _ = first_step("rzf", episodes=2, subcarriers=subcarriers)
     image = task.render(state, make_agent("rzf").act(task, obs))
     assert image.shape == (300, 800, 3) and image.std() > 5
+
+
+def test_negative_powers_and_regularisations_count_as_none():
+    task = make_task("precoding", scenario="rayleigh-32", action="structure")
+    state, _ = task.reset(range(8))
+    action = torch.randn(8, 4, 2, generator=torch.Generator().manual_seed(1))
+    negative, none = task.score(state, action), task.score(state, action.clamp_min(0))
+    torch.testing.assert_close(negative["user_rate"], none["user_rate"])
+
+
+def test_the_looser_bound_is_the_rate_of_users_that_do_not_disturb_each_other():
+    task = make_task("precoding", scenario="rayleigh-32", num_users=1, tx_power_dbw=3)
+    state, _ = task.reset(range(8))
+    torch.testing.assert_close(task.interference_free_bound(state), task.bound(state))  # one user, nobody to disturb
+    crowded = make_task("precoding", scenario="rayleigh-32", num_users=6)
+    state, _ = crowded.reset(range(8))
+    assert (crowded.interference_free_bound(state) > crowded.bound(state)).all()
