@@ -229,3 +229,22 @@ def test_the_score_function_reaches_the_policys_weights(generator):
     policy.trajectory_loss(task, state, obs, generator).backward()
     gradients = [parameter.grad for parameter in policy.weights(task).parameters()]
     assert any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+
+
+def test_the_shipped_table_is_the_one_that_training_episodes_give():
+    module = agent_module("lookup_mcs")
+    again = module.fitted(make_task("link_adaptation"), range(128), 2**61 + 9)
+    shipped = make_agent("lookup_mcs").table
+    common = range(3, 11)  # reports that arrive often
+    assert all(abs(again[report] - shipped[report]) <= 2 for report in common), again
+    for table in ((3,) * 15, (2,) * 16):
+        with pytest.raises(ValueError, match="expected 16 schemes from 3 to 28"):
+            make_agent("lookup_mcs", table=table)
+
+
+def test_on_a_standing_channel_the_table_finds_the_scheme_of_most_goodput():
+    module = agent_module("lookup_mcs")
+    task = link(speed_kmh=0.0, snr_db=12.0)
+    table = module.fitted(task, range(64), 2**61)
+    tuned = sums(task, make_agent("lookup_mcs", table=table), 64)["goodput"]
+    assert tuned > sums(task, make_agent("illa"), 64)["goodput"]
