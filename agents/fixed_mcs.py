@@ -1,4 +1,4 @@
-"""One modulation and coding scheme for ever: the floor of link adaptation."""
+"""One modulation and coding scheme for ever: what link adaptation has to beat."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class FixedMCS(Agent):
     """Send with the same MCS in every slot.
 
     Args:
-        mcs: 3 to 28; 10 is the lowest of 16-QAM.
+        mcs: 3 to 28; the default is the best one on training episodes of the default task at 10 to 100 km/h.
 
     Raises:
         ValueError: for an MCS out of range.
     """
 
-    mcs: int = 10
+    mcs: int = 20
     tasks = ("link_adaptation",)
 
     def __post_init__(self) -> None:

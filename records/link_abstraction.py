@@ -25,8 +25,8 @@ EPISODES = 128
 HORIZON = 8
 SCHEMES = (5, 10, 14, 20, 25)
 SETTINGS: dict[str, dict[str, Any]] = {
-    "one antenna, 30 km/h": {"scenario": "uma-link", "speed_kmh": 30.0},
-    "one antenna, 100 km/h": {"scenario": "uma-link", "speed_kmh": 100.0},
+    "one antenna, 30 km/h": {"scenario": "uma-nlos-1", "speed_kmh": 30.0},
+    "one antenna, 100 km/h": {"scenario": "uma-nlos-1", "speed_kmh": 100.0},
     "beam of 32 antennas, 30 km/h": {"scenario": "uma-nlos-32", "speed_kmh": 30.0},
 }
 MARGINS_DB = (0.5, 3.0)  # of the mean SINR above that of even odds on a flat channel

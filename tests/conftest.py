@@ -1,6 +1,7 @@
-"""Settings for all tests: one quiet thread a process, and few, untimed examples for properties."""
+"""Settings for all tests: one quiet thread per process, and few, untimed examples for properties."""
 
 import os
+import signal
 
 # libgomp and matplotlib read these when they load, so they come before any import that brings torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -13,6 +14,10 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
+
+# A shell starts background jobs deaf to Ctrl-C, and so would be the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("local", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=15, derandomize=True)

@@ -52,7 +52,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("ask", "message"),
     [
         (lambda: wirelessgym.make_task("precodin"), "no task is called 'precodin'; did you mean 'precoding'?"),
-        (lambda: wirelessgym.make_task("bread"), "no task is called 'bread'; known: channel_prediction, detection, precoding"),
+        (
+            lambda: wirelessgym.make_task("bread"),
+            "no task is called 'bread'; known: channel_prediction, detection, link_adaptation, precoding",
+        ),
         (lambda: wirelessgym.compare("detecton"), "no task is called 'detecton'; did you mean 'detection'?"),
         (lambda: gym.make(PRECODING, scenario="uma-nlos-65"), "no scenario is called 'uma-nlos-65'; did you mean 'uma-nlos-64'?"),
         (

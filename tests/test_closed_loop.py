@@ -1,6 +1,9 @@
 """Tasks whose actions change what comes: every door plays them as they are played by hand."""
 
+import importlib
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +97,27 @@ def test_check_accepts_a_closed_loop_and_finds_a_false_one():
 
     for cls, said in ((CalledOpen, "an action changes the next state"), (CalledClosed, "lead to the same state")):
         assert any(said in finding.sentence for finding in check_task(make_task(cls, horizon=4)) if not finding.ok)
+
+
+def test_the_task_that_the_guide_shows_keeps_the_contract_and_rewards_thrift(tmp_path, monkeypatch):
+    guide = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text().partition("## Add a task")[2]
+    (tmp_path / "harvest_of_the_guide.py").write_text(re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    harvest = importlib.import_module("harvest_of_the_guide").Harvest
+    findings = check_task(make_task(harvest, horizon=4))
+    assert all(finding.ok for finding in findings), findings
+
+    def shares(share):
+        def agent(obs):
+            return torch.full_like(obs["battery"], share)
+
+        agent.__name__ = f"share_{share}"
+        return agent
+
+    table = compare(harvest, [shares(0.4), shares(1.0)], episodes=64, **QUIET)
+    assert table.exit_code == 0, [record.traceback for record in table.records]
+    thrifty, spendthrift = (record.metrics["rate"].mean for record in table.records[:2])
+    assert thrifty > spendthrift
 
 
 def test_a_shared_trajectory_changes_no_result():

@@ -191,6 +191,13 @@ def test_what_is_sent_arrives(message):
     assert layouts[0] == layouts[1]
 
 
+def test_a_single_row_of_a_column_arrives():
+    here, there = socket.socketpair()
+    with here, there:
+        wire.send(here, torch.arange(4.0).view(2, 2)[:1, 1])
+        assert wire.receive(there).tolist() == [1.0]
+
+
 @pytest.mark.parametrize(
     "header",
     [

@@ -66,6 +66,19 @@ def sample_episodes(
     Raises:
         ValueError: for no episodes, a number or seed that is no integer in [0, 2^63), or as many seeds as don't match.
     """
+    named, numbers = episode_names(episodes, seed)
+    present = _present(channel.scenario, channel.num_users, named, numbers)
+    drop = channel.sample(named, numbers)
+    drop, user_power = channel.normalised(drop, channel.mean_power(drop, first_slot, num_slots), present)
+    return Episodes(named, numbers, present, drop, user_power)
+
+
+def episode_names(episodes: Sequence[int], seed: int | Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return seed and number of each row's episode, as a state keeps them, shape (batch,), int64, each.
+
+    Raises:
+        ValueError: for no episodes, a number or seed that is no integer in [0, 2^63), or as many seeds as don't match.
+    """
     listed, seeds = np.asarray(episodes).tolist(), np.asarray(seed).tolist()
     if not isinstance(listed, list) or not listed or not all(map(_is_natural, listed)):
         raise ValueError(f"episodes: expected numbers from 0, at least one, got {episodes!r}")
@@ -75,11 +88,7 @@ def sample_episodes(
         raise ValueError(f"seed: expected one seed, or one for each of {len(listed)} episodes, got {len(seeds)}")
     if not all(map(_is_natural, seeds)):
         raise ValueError(f"seed: expected integers in [0, 2^63), got {seed!r}")
-    numbers, named = torch.tensor(listed, dtype=torch.int64), torch.tensor(seeds, dtype=torch.int64)
-    present = _present(channel.scenario, channel.num_users, named, numbers)
-    drop = channel.sample(named, numbers)
-    drop, user_power = channel.normalised(drop, channel.mean_power(drop, first_slot, num_slots), present)
-    return Episodes(named, numbers, present, drop, user_power)
+    return torch.tensor(seeds, dtype=torch.int64), torch.tensor(listed, dtype=torch.int64)
 
 
 def _is_natural(number: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -41,7 +42,11 @@ def main() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # with nohup, a hang-up is ignored
             signal.signal(number, signal.default_int_handler)
-    app()
+    try:
+        app()
+    finally:
+        if (orphans := sys.modules.get("wirelessgym.parallel.orphans")) is not None:  # nothing was started otherwise
+            orphans.end_trackers()
 
 
 def _version(wanted: bool) -> None:

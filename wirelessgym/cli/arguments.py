@@ -62,7 +62,6 @@ def allow_modules_here() -> None:
     """
     from wirelessgym import register_envs
 
-    os.environ["PYTHONSAFEPATH"] = "1"
     here = os.getcwd()
     sys.path[:] = [*(folder for folder in sys.path if folder not in ("", here)), here]
     register_envs()

@@ -112,7 +112,8 @@ def _in_memory_order(value: Tensor) -> tuple[Tensor, list[int]]:
 
 
 def _bytes_of(value: Tensor) -> memoryview:
-    array: Any = value.reshape(-1).view(torch.uint8).numpy()
+    # An axis of one keeps whatever stride it had, and is contiguous all the same.
+    array: Any = value.as_strided((value.numel(),), (1,)).view(torch.uint8).numpy()
     return memoryview(array)
 
 

@@ -18,8 +18,15 @@ S = TypeVar("S")
 R = TypeVar("R")
 
 NAMES = ("here", "processes", "ray")
-# Environment of every process that is started: it has one thread, and its OpenMP doesn't spin while it waits.
-QUIET = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+# Environment of every process that is started: it has one thread, its OpenMP doesn't spin while it waits, and a ``random.py`` in
+# the current folder doesn't stand in for Python's own.
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "passive",
+    "PYTHONSAFEPATH": "1",
+}
 PROCESSES_PAY_AFTER_S = 20.0  # starting them takes five to ten seconds of importing torch and sionna each
 
 

@@ -36,6 +36,16 @@ def end_with_parent(parent: int, *, killed_by_kernel: bool = False) -> None:
     threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
 
 
+def end_trackers() -> None:
+    """End the helper processes in which Python and loky track shared resources, once no worker is left that needs them.
+
+    They would end by themselves soon after this process; whoever waits for it should find nothing left.
+    """
+    for name in ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker"):
+        if (module := sys.modules.get(name)) is not None:
+            module._resource_tracker._stop()
+
+
 def begin_worker(parent: int) -> None:
     """What a worker process does first: leave Ctrl-C to its parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -100,12 +100,15 @@ class Processes:
 
 def _pool(workers: int) -> Any:
     """Workers that never hear Ctrl-C, not even while they start: the mask under which they are started is theirs for good."""
-    pool = ProcessPoolExecutor(workers, initializer=begin_worker, initargs=(os.getpid(),), env=QUIET)
     masks = hasattr(signal, "pthread_sigmask")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
+    safe_path = os.environ.get("PYTHONSAFEPATH", "")
+    os.environ |= {"PYTHONSAFEPATH": "1"}  # loky's helper processes take this process's environment, see QUIET
     try:
+        pool = ProcessPoolExecutor(workers, initializer=begin_worker, initargs=(os.getpid(),), env=QUIET)
         pool.submit(os.getpid)  # which starts them
     finally:
+        os.environ |= {"PYTHONSAFEPATH": safe_path}  # empty is as good as unset
         if masks:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pool

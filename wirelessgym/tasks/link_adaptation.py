@@ -97,7 +97,7 @@ class LinkAdaptation(Task):
     resource_elements: Annotated[int, Bounds(ge=1, le=10_000)] = 672
 
     id: ClassVar[str] = "link_adaptation"
-    default_scenario: ClassVar[str] = "uma-link"
+    default_scenario: ClassVar[str] = "uma-nlos-1"
     differentiable: ClassVar[bool] = False
     open_loop: ClassVar[bool] = False  # a NACK brings the same packet back
     fallback_agent: ClassVar[str] = "fixed_mcs"

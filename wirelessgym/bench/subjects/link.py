@@ -9,6 +9,7 @@ import torch
 
 import wirelessgym
 from wirelessgym.bench.measure import Row, seconds, show
+from wirelessgym.env import VectorEnv
 from wirelessgym.link.ldpc import code_for
 from wirelessgym.link.mcs import HIGHEST_MCS, LOWEST_MCS, MCS_TABLE
 from wirelessgym.link.qam import demodulate, modulate
@@ -38,8 +39,13 @@ def bench(fast: bool = False) -> list[Row]:
             decoder,
         )
         steps = 20 if fast else 100
-        # An environment's own share of a step is the same for both decoders; with fitted error rates it stands out.
-        loop = [_abstraction(steps), _view_overhead("abstraction", LINKS, steps, None), _view_overhead("ldpc", 64, 3, 1.1)]
+        loop = [
+            _abstraction(steps),
+            _episodes_overhead(64, 20 if fast else 100),
+            _view_overhead("ldpc", 64, 3, 1.1),
+            # With fitted error rates a step is so short that the environment's own tenth of a millisecond stands out.
+            _view_overhead("abstraction", LINKS, steps, None),
+        ]
         show("Link adaptation", loop)
     return decoder + loop
 
@@ -80,6 +86,31 @@ def _abstraction(steps: int) -> Row:
         rate / LEAST_LINK_STEPS,
         1,
     )
+
+
+def _episodes_overhead(links: int, horizon: int) -> Row:
+    """Time whole episodes, from reset to the last step, through the environment and without it."""
+    envs = VectorEnv(make_task("link_adaptation", horizon=horizon), links, "DISABLED")
+    actions = envs.action_space.sample()
+    task, mcs = make_task("link_adaptation", horizon=horizon), torch.from_numpy(actions)
+
+    def bare() -> None:
+        state, _ = task.reset([0] * links, seed=range(links))
+        for _ in range(horizon):
+            state, _ = task.step(state, mcs)
+
+    def viewed() -> None:
+        envs.reset(seed=0)
+        for _ in range(horizon):
+            envs.step(actions)
+
+    best = {bare: float("inf"), viewed: float("inf")}
+    for _ in range(3):  # taken in turns, so that both meet the same machine
+        for work in best:
+            best[work] = min(best[work], seconds(work, 1))
+    what = f"VectorEnv / task, whole episodes of {horizon} slots, {links} links, abstraction"
+    ratio = best[viewed] / best[bare]
+    return Row(what, f"{best[bare] * 1e3:.0f} ms", f"{best[viewed] * 1e3:.0f} ms", ratio, 1.1, at_most=True)
 
 
 def _view_overhead(decoder: str, links: int, steps: int, target: float | None) -> Row:
