@@ -120,3 +120,11 @@ def test_every_pair_of_antennas_has_unit_power_after_normalisation_per_user():
     scaled, _ = channel.normalised(drop, channel.mean_power(drop, 0, 8), torch.ones(6, 4, dtype=torch.bool))
     power = channel.response(scaled, torch.zeros(6), 8).abs().square().mean((2, 3, 4, 5))
     torch.testing.assert_close(power, torch.ones(6, 4))
+
+
+def test_a_delay_lines_direct_path_has_a_zenith_and_an_azimuth_for_each_user():
+    _, drop = sampled("cdl-c-32", users=3, **{"channel.profile": "d"})
+    assert drop.departure.shape == drop.arrival.shape == (6, 3, 2)
+    for angles in (drop.departure, drop.arrival):
+        assert (angles[..., 0] >= 0).all() and (angles[..., 0] <= torch.pi).all()
+        assert (angles == angles[:1, :1]).all()  # the line fixes them

@@ -327,3 +327,12 @@ def test_the_looser_bound_is_the_rate_of_users_that_do_not_disturb_each_other():
     crowded = make_task("precoding", scenario="rayleigh-32", num_users=6)
     state, _ = crowded.reset(range(8))
     assert (crowded.interference_free_bound(state) > crowded.bound(state)).all()
+
+
+def test_power_meant_for_absent_users_goes_to_those_that_take_part():
+    task = make_task("precoding", scenario="rayleigh-32", action="structure", num_users=(1, 4))
+    state, obs = task.reset(range(20))
+    action = torch.rand(20, 4, 2, generator=torch.Generator().manual_seed(1)) + 0.1
+    assert not bool(obs["mask"].all())
+    meant, kept = task.score(state, action), task.score(state, action * obs["mask"][..., None])
+    torch.testing.assert_close(meant["sum_rate"], kept["sum_rate"])
