@@ -1,11 +1,11 @@
 """Link adaptation by a table: for each report, the scheme that delivered most on training episodes.
 
-A block of b bits that is lost with probability p_n after n transmissions takes ``1 + p_1 + p_2 + p_3`` slots on average and delivers
-``b (1 - p_4)`` bits. Summed over all training slots in which a report arrives, the ratio of the two is the goodput of a scheme after
-that report, with its age, its rounding and retransmissions accounted for.
+A block of b bits that is lost with probability p_n after n transmissions takes ``1 + p_1 + p_2 + p_3`` slots on average and
+delivers ``b (1 - p_4)`` bits. Summed over all training slots in which a report arrives, the ratio of the two is the goodput of a
+scheme after that report, with its age, its rounding and retransmissions accounted for.
 
-Source: the renewal-reward theorem as Zorzi and Rao apply it to retransmissions, "On the use of renewal theory in the analysis of ARQ
-protocols", IEEE Trans. Commun. 44(9), 1996.
+Source: the renewal-reward theorem as Zorzi and Rao apply it to retransmissions, "On the use of renewal theory in the analysis of
+ARQ protocols", IEEE Trans. Commun. 44(9), 1996.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class LookupMCS(Agent):
     """Pick the MCS that stands in a table for the latest report.
 
     Args:
-        table: MCS for CQI 0 to 15; the default is `fitted` on episodes 0 to 511 of seed 2^61 + 9 of the default task at 10 to 100 km/h.
+        table: MCS for CQI 0 to 15; the default is `fitted` on episodes 0 to 511 of seed 2^61 + 9 of the default task.
 
     Raises:
         ValueError: for another number of entries than 16, or an MCS out of range.

@@ -36,7 +36,7 @@ make_record detection-eight-users detection --agents $detectors --scenario uma-n
 make_record prediction-speed channel_prediction --agents hold,wiener,ar,pvec,pad,kalman,ar_beamdelay --scenario uma-nlos-128 \
     --sweep speed_kmh=10,30,50,70,100 --episodes 100 --set horizon=1
 
-links='illa,olla,fixed_mcs,genie_mcs,mcs_policy:checkpoint="shipped"'
+links='illa,olla,lookup_mcs,fixed_mcs,genie_mcs,mcs_policy:checkpoint="shipped"'
 make_record link-speed link_adaptation --agents "$links" --sweep speed_kmh=10:100:30 --reference illa --episodes 500
 make_record link-delay link_adaptation --agents "$links" --sweep delay_slots=0,2,4,8,16 --reference illa --episodes 500 --set speed_kmh=30
 
