@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -52,6 +53,30 @@ def add(item, shared):
 
 def die(item, shared):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+ANSWER_BYTES = 500_000_000
+
+
+def die_while_answering(item, shared):
+    threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return bytes(ANSWER_BYTES)
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_its_answer_keeps_nobody_waiting():
+    pool, found = Processes(1), []
+
+    def work():
+        try:
+            found.extend(pool.run(die_while_answering, [0], None))
+        except WorkerError as error:
+            found.append(error)
+
+    caller = threading.Thread(target=work, daemon=True)
+    caller.start()
+    caller.join(60)
+    assert len(found) == 1  # the whole answer, or an error
+    assert isinstance(found[0], WorkerError) or len(found[0][1]) == ANSWER_BYTES
 
 
 def test_local_processes_work_on_items_as_they_are_needed_and_are_reused():

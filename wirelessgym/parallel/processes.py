@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any, Self, TypeVar
 
 import cloudpickle
@@ -63,7 +63,7 @@ class Processes:
             )
             try:
                 for index, future in under_way:
-                    yield index, future.result()
+                    yield index, _taken(future.result())
             except BrokenExecutor as error:
                 self._end()
                 said = str(error).splitlines()[0]
@@ -74,7 +74,7 @@ class Processes:
             with ExitStack() as stack:
                 pool = _pool(1)
                 stack.callback(pool.shutdown, kill_workers=True)
-                result = pool.submit(_work, function, item, str(stored)).result()
+                result = _taken(pool.submit(_work, function, item, str(stored)).result())
             yield index, result
 
     def _started(self) -> Any:
@@ -114,8 +114,23 @@ def _pool(workers: int) -> Any:
     return pool
 
 
-def _work(function: Callable[[T, Any], R], item: T, stored: str) -> R:
-    return function(item, _shared(stored))
+def _work(function: Callable[[T, Any], R], item: T, stored: str) -> str:
+    """Work in a worker, and return the file of the result.
+
+    A file, because a worker that is killed while it sends a long message leaves loky waiting for the rest of it for ever. A short
+    message arrives whole or not at all.
+    """
+    result = cloudpickle.dumps(function(item, _shared(stored)))
+    with NamedTemporaryFile(dir=Path(stored).parent, suffix=".result", delete=False) as file:
+        file.write(result)
+    return file.name
+
+
+def _taken(file: str) -> Any:
+    path = Path(file)
+    result = cloudpickle.loads(path.read_bytes())
+    path.unlink()
+    return result
 
 
 @lru_cache(maxsize=1)
