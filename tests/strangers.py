@@ -55,6 +55,20 @@ def swallows_its_socket(obs):
     time.sleep(600)
 
 
+def kills_its_parent(obs):
+    os.kill(os.getppid(), 9)
+    time.sleep(600)
+
+
+def kills_its_grandparent(obs):
+    with open(f"/proc/{os.getppid()}/stat") as file:
+        grandparent = int(file.read().rpartition(")")[2].split()[1])
+    with open(f"/proc/{grandparent}/cmdline") as file:
+        assert "serve_copies" in file.read(), "nobody to kill"
+    os.kill(grandparent, 9)
+    os.kill(os.getpid(), 9)
+
+
 def sparse(obs):
     return obs["y"].to_sparse()
 

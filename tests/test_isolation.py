@@ -1,6 +1,7 @@
 """Agents from elsewhere fail alone, however they fail, and see what they are told and no more."""
 
 import socket
+import sys
 import time
 
 import pytest
@@ -9,11 +10,14 @@ import torch
 from noisy_number import NoisyNumber, Shrink, echo
 from strangers import Named
 
+from wirelessgym import make_agent, make_task
+from wirelessgym.agent_spec import is_own
 from wirelessgym.evaluate import compare
-from wirelessgym.evaluate.players import agent_specs
+from wirelessgym.evaluate.players import Players, agent_specs
 from wirelessgym.evaluate.seeds import SecretSeed
 from wirelessgym.fields import leaves
 from wirelessgym.isolation import wire
+from wirelessgym.isolation.process import AgentFailure, AgentProcess
 from wirelessgym.record import read_records
 
 QUIET = {"processes": 1, "progress": False, "show": False}
@@ -97,10 +101,64 @@ def test_a_strangers_module_is_imported_in_its_own_process_only(tmp_path, monkey
         (Named(fingerprint=3), "fingerprint: expected text, got 3"),
     ],
 )
-def test_what_no_table_takes_is_refused_before_any_work(agent, message):
-    with pytest.raises(ValueError, match="strangers:Named") as caught:
-        compare(NoisyNumber, [agent], episodes=4, **QUIET)
-    assert message in str(caught.value)
+def test_who_describes_itself_as_no_table_takes_fails_before_any_work(agent, message):
+    garbled, other = agent_specs([agent, echo], ["noisy_number"])
+    assert garbled.spec == "strangers:Named" and garbled.failure.startswith("answered with garbage while describing itself")
+    assert message in garbled.failure and other.name == "echo" and other.failure is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["{}", "5", "None", "a | {'tasks': 7}", "a | {'genie': 'no'}", "a | {'options': {'x': b''}}", "a | {'registered': {}}"],
+)
+def test_garbage_instead_of_a_description_is_the_fault_of_its_author_alone(said, tmp_path, monkeypatch):
+    (tmp_path / "garbler.py").write_text(
+        "import wirelessgym.agent_spec as spec\nhonest = spec.description\n"
+        f"def say(agent):\n    a = honest(agent)\n    return {said}\n"
+        "spec.description = say\ndef guess(obs):\n    return obs['y']\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    garbled, other = agent_specs(["garbler:guess", echo], ["noisy_number"])
+    assert garbled.spec == "garbler:guess" and "answered with garbage" in garbled.failure
+    assert other.spec == "noisy_number:echo" and other.failure is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the parent is the process that scores")
+def test_an_agent_that_kills_its_parent_and_what_makes_copies_harms_no_other():
+    task = make_task(NoisyNumber)
+    _, obs = task.reset(range(4))
+    with Players() as players:
+        honest, *killers = players.specs([echo, strangers.kills_its_parent, strangers.kills_its_grandparent], task.spec.family)
+        player = players.make(honest)
+        player.act(task.spec, obs)
+        for killer in killers:
+            with pytest.raises(AgentFailure, match="killed by SIGKILL"):
+                players.make(killer).act(task.spec, obs)
+        assert player.act(task.spec, obs).equal(obs["y"])
+        assert players.make(honest).act(task.spec, obs).equal(obs["y"])
+    with Players() as players:  # a new nursery, if need be
+        assert players.make(honest).act(task.spec, obs).equal(obs["y"])
+
+
+def test_a_tasks_spec_goes_once_per_process_and_scene(monkeypatch):
+    task, other = make_task(NoisyNumber), make_task(NoisyNumber, noise=0.1)
+    _, obs = task.reset(range(4))
+    asked, ask = [], AgentProcess.ask
+    monkeypatch.setattr(AgentProcess, "ask", lambda self, do, *a, **k: asked.append(do) or ask(self, do, *a, **k))
+    with Players() as players:
+        (spec,) = players.specs([Shrink(0.5)], task.spec.family)
+        for given in (task, task, other):
+            assert players.make(spec).act(given.spec, obs).equal(0.5 * obs["y"])
+    assert asked.count("begin") == 2
+
+
+def test_an_own_agent_that_carries_foreign_code_is_a_stranger():
+    changed = make_agent("zf")
+    object.__setattr__(changed, "act", echo)
+    holding = make_agent("zf")
+    object.__setattr__(holding, "parts", {"deep": [Shrink(0.5)]})
+    assert not is_own(changed) and not is_own(holding)
+    assert all(is_own(make_agent(name)) for name in ("zf", "rzf", "wmmse", "universal"))
 
 
 def test_no_stranger_passes_for_one_of_the_projects_own():

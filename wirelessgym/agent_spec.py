@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import io
 import json
 import pickle
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -65,13 +67,39 @@ class AgentSpec:
 
 
 def is_own(thing: object) -> bool:
-    """Whether an agent is one of the project's own: by its id, or by where its class is defined."""
+    """Whether an agent is one of the project's own: by its id, or by where its class and all code that it carries are from."""
     if isinstance(thing, str):
         names = [part for part in thing.split(":") if "=" not in part]
         return len(names) == 1 and names[0] in own_ids("agents")
     cls = thing if isinstance(thing, type) else type(thing)
     home = sys.modules.get(cls.__module__)
-    return cls.__module__.startswith("wirelessgym.agents.") and getattr(home, cls.__qualname__, None) is cls
+    if not cls.__module__.startswith("wirelessgym.agents.") or getattr(home, cls.__qualname__, None) is not cls:
+        return False
+    return cls is thing or not _carries_foreign_code(thing)
+
+
+class _CodeSeeker(cloudpickle.Pickler):  # type: ignore[misc]
+    """Looks through all that an object holds for classes and functions from elsewhere."""
+
+    found = False
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type | FunctionType):
+            owner: Any = sys.modules.get(obj.__module__ or "")
+            for part in obj.__qualname__.split("."):
+                owner = getattr(owner, part, None)
+            self.found |= (obj.__module__ or "").partition(".")[0] not in _TRUSTED or owner is not obj
+        return super().reducer_override(obj)
+
+
+_TRUSTED = frozenset({"wirelessgym", "torch", "numpy"} | sys.stdlib_module_names - {"__main__"})
+
+
+def _carries_foreign_code(thing: object) -> bool:
+    seeker = _CodeSeeker(io.BytesIO())
+    with suppress(TypeError, pickle.PicklingError):  # `own_spec` says what can't be pickled
+        seeker.dump(thing)
+    return seeker.found
 
 
 def own_spec(thing: object) -> AgentSpec:
@@ -103,7 +131,7 @@ def described(said: Mapping[str, Any], name: str | None, source: bytes | str, co
     """
     registered = said["registered"] if own or not is_own(said["registered"] or "") else None  # strangers say what they like
     spec = name or registered or said["spec"]
-    _check_description(spec, said)
+    check_description(spec, said)
     named = name is not None or registered is not None
     contents = said["fingerprint"] if named else hashlib.sha256(content).hexdigest()
     parts = [own, spec, said["options"], contents, said["source"]]
@@ -137,19 +165,60 @@ def description(agent: Agent) -> dict[str, Any]:
     }
 
 
-def _check_description(spec: str, said: Mapping[str, Any]) -> None:
-    def refuse(what: str, expected: str) -> None:
-        raise ValueError(f"agent {spec!r}: {what}: expected {expected}, got {said[what]!r:.200}")
+def check_description(spec: str, said: object) -> None:
+    """Check what an agent says of itself: it may come from another process, where it may be anything.
 
-    name = said["name"]
-    if not (isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()):
-        refuse("name", f"1 to {LONGEST_NAME} printable characters")
-    if type(said["parameters"]) is not int or said["parameters"] < 0:
-        refuse("parameters", "a number of weights")
-    if not isinstance(said["fingerprint"], str):
-        refuse("fingerprint", "text")
-    if not all(isinstance(task, str) for task in said["tasks"]):
-        refuse("tasks", "ids of tasks")
+    Args:
+        spec: what the caller calls the agent.
+        said: what should be from `description`.
+
+    Raises:
+        ValueError: for what isn't, or what no table takes; it says what was expected and what came.
+    """
+
+    def expect(what: str, right: bool, expected: str) -> None:
+        if not right:
+            raise ValueError(f"agent {spec!r}: {what}: expected {expected}, got {known.get(what, said)!r:.200}")
+
+    known: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
+    missing = [key for key in _DESCRIBED if key not in known]
+    expect("description", not missing, f"an entry for {', '.join(missing)}")
+    for key, (kind, expected) in _DESCRIBED.items():
+        expect(key, isinstance(known[key], kind), expected)
+    name, parameters = known["name"], known["parameters"]
+    expect("name", 0 < len(name) <= LONGEST_NAME and name.isprintable(), _DESCRIBED["name"][1])
+    expect("spec", known["spec"].isprintable(), "printable characters")
+    expect("registered", (known["registered"] or "").isprintable(), "printable characters")
+    expect("parameters", type(parameters) is int and 0 <= parameters < 2**63, _DESCRIBED["parameters"][1])
+    expect("tasks", all(isinstance(task, str) and task.isprintable() for task in known["tasks"]), _DESCRIBED["tasks"][1])
+    expect("options", _is_plain(known["options"]), "numbers and text by name")
+
+
+_DESCRIBED: Mapping[str, tuple[Any, str]] = {
+    "name": (str, f"1 to {LONGEST_NAME} printable characters"),
+    "spec": (str, "text"),
+    "registered": (str | None, "text or None"),
+    "options": (dict, "numbers and text by name"),
+    "parameters": (int, "a number of weights"),
+    "genie": (bool, "True or False"),
+    "only_when_named": (bool, "True or False"),
+    "tasks": (list, "ids of tasks"),
+    "fingerprint": (str, "text"),
+    "source": (str, "text"),
+}
+
+
+def _is_plain(value: object, depth: int = 0) -> bool:
+    """Whether JSON and a file of UTF-8 can hold a value."""
+    match value:
+        case str():
+            return not any("\ud800" <= c <= "\udfff" for c in value)
+        case None | bool() | int() | float():
+            return True
+        case list() | dict() if depth < 20:
+            parts = value if isinstance(value, list) else [*value, *value.values()]
+            return all(_is_plain(part, depth + 1) for part in parts)
+    return False
 
 
 def unique(specs: Iterable[AgentSpec]) -> list[AgentSpec]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from wirelessgym.agent import Agent
-from wirelessgym.agent_spec import LONGEST_NAME, AgentSpec, described, is_own, named_agent, own_spec, unique
+from wirelessgym.agent_spec import LONGEST_NAME, AgentSpec, check_description, described, is_own, named_agent, own_spec, unique
 from wirelessgym.isolation.pickles import label, pickled_agent
-from wirelessgym.isolation.process import TIMEOUT_S, AgentFailure, AgentProcess, search_path
+from wirelessgym.isolation.process import TIMEOUT_S, AgentFailure, AgentProcess, clean, search_path
 from wirelessgym.isolation.remote import RemoteAgent
 from wirelessgym.registry import UnknownIdError, agents_for, ids, own_ids
 
@@ -96,7 +96,7 @@ class Players:
         """Agents that other packages have registered, as far as they do the task and needn't be named."""
         found = []
         for name in sorted(set(ids("agents")) - set(own_ids("agents"))):
-            said = self._asked(name)
+            said = self._asked(name, name)
             does = isinstance(said, AgentFailure) or not said["tasks"] or not set(family).isdisjoint(said["tasks"])
             if does and not (isinstance(said, dict) and said["only_when_named"]):
                 found.append(self._described(name, name, said))
@@ -107,13 +107,13 @@ class Players:
             return own_spec(thing)
         if not isinstance(thing, str):
             pickled = pickled_agent(thing)
-            return self._described(None, pickled, self._asked(pickled), label(thing))
+            return self._described(None, pickled, self._asked(pickled, label(thing)), label(thing))
         names = [part for part in thing.split(":") if "=" not in part]
         if len(names) != 2 and not (len(names) == 1 and names[0] in ids("agents")):
             named_agent(thing)  # which says what is wrong
-        return self._described(thing, thing, self._asked(thing))
+        return self._described(thing, thing, self._asked(thing, thing))
 
-    def _asked(self, source: bytes | str) -> dict[str, Any] | AgentFailure:
+    def _asked(self, source: bytes | str, called: str) -> dict[str, Any] | AgentFailure:
         """What an agent says of itself, or how it failed.
 
         Raises:
@@ -122,12 +122,19 @@ class Players:
         process = self._process(source)
         try:
             process.ask("make")
-            said: dict[str, Any] = process.ask("describe")
-            return said
         except AgentFailure as failure:
+            process.close()
             if failure.kind in _REFUSALS:
                 raise _REFUSALS[failure.kind](failure.message) from None
             return failure
+        try:
+            said: dict[str, Any] = process.ask("describe")
+            check_description(called, said)
+            return said
+        except AgentFailure as failure:
+            return failure
+        except ValueError as error:
+            return AgentFailure(clean(f"answered with garbage while describing itself: {error}"))
         finally:
             process.close()
 
@@ -138,8 +145,9 @@ class Players:
         if isinstance(said, dict):
             return described(said, name, source, content, own=False)
         called = name or where.rpartition(":")[2]
-        blank: dict[str, Any] = {"name": called[:LONGEST_NAME], "spec": where, "registered": None, "options": {}, "parameters": 0}
-        blank |= {"genie": False, "tasks": [], "fingerprint": "", "source": ""}
+        called = "".join(c for c in called if c.isprintable())[:LONGEST_NAME] or "agent"
+        blank: dict[str, Any] = {"name": called, "spec": where, "registered": None, "options": {}, "parameters": 0}
+        blank |= {"genie": False, "only_when_named": False, "tasks": [], "fingerprint": "", "source": ""}
         return replace(described(blank, name, source, content, own=False), failure=said.text)
 
     def __enter__(self) -> Self:

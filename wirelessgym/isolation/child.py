@@ -53,6 +53,7 @@ class _Player:
     def __init__(self) -> None:
         self._source: bytes | str = b""
         self._agent: Any = None
+        self._spec: bytes = b""
         self._task: Any = None
 
     def load(self, source: bytes | str) -> None:
@@ -61,7 +62,7 @@ class _Player:
 
     def make(self) -> None:
         """Make the agent, untouched by earlier use."""
-        self._agent = None
+        self._agent = self._task = None  # the spec's tensors are as they came, too
         from wirelessgym.agent import as_agent
         from wirelessgym.agent_spec import named_agent
 
@@ -78,7 +79,7 @@ class _Player:
 
     def begin(self, task: bytes) -> None:
         """Take the settings of the task that the next observations belong to."""
-        self._task = cloudpickle.loads(task)
+        self._spec, self._task = task, None
 
     def reset(self, batch: int) -> None:
         """Let the agent forget everything."""
@@ -89,6 +90,8 @@ class _Player:
         if state is not None:
             action = self._agent.act_on_state(*cloudpickle.loads(state), obs)
         else:
+            if self._task is None:
+                self._task = cloudpickle.loads(self._spec)
             action = self._agent.act(self._task, obs)
         return (
             {key: _sendable(key, value) for key, value in action.items()} if isinstance(action, dict) else _sendable("", action)

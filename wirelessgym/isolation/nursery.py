@@ -1,7 +1,8 @@
 """Where agents' processes come from: fresh interpreters, or on Linux copies of one that has imported torch already.
 
 That one, the nursery, is a fresh interpreter itself: it has never held a task, a state or a seed, and runs no agent's code. A
-copy of it is there in milliseconds, where an import of torch takes seconds, and shares its memory.
+copy of it is there in milliseconds, where an import of torch takes seconds, and shares its memory. Each copy is the child of a
+keeper of its own, which depends on nobody but the caller: an agent that kills its parent, or the nursery, harms no other.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ KEPT = ("PATH", "HOME", "USER", "TMPDIR", "TEMP", "LANG", "LC_ALL", "TZ", "LD_LI
 KEPT_PREFIXES = ("PYTHON", "HF_", "CUDA", "NVIDIA")
 START_TIMEOUT_S = 120.0
 END_TIMEOUT_S = 5.0
+_CODE = struct.Struct("<i")  # an exit code, on the line from a keeper
 
 
 class Handle(Protocol):
@@ -106,74 +108,82 @@ class _Nursery:
             self._process = _interpreter(program, barrier, "/" if barrier else None, theirs.fileno())
 
     def copy(self, path: tuple[str, ...], folder: str, door: socket.socket) -> Handle:
-        with self._lock:
+        line, theirs = socket.socketpair()
+        with self._lock, theirs:
             send(self._control, {"do": "copy", "path": path, "folder": folder}, START_TIMEOUT_S)
-            socket.send_fds(self._control, [b"d"], [door.fileno()])
-            return _Copy(self, int(receive(self._control, timeout_s=START_TIMEOUT_S)))
-
-    def end(self, pid: int, kill: bool) -> int | None:
-        with self._lock:
-            send(self._control, {"do": "end", "pid": pid, "kill": kill}, START_TIMEOUT_S)
-            code: int | None = receive(self._control, timeout_s=START_TIMEOUT_S)
-            return code
+            socket.send_fds(self._control, [b"d"], [door.fileno(), theirs.fileno()])
+            receive(self._control, timeout_s=START_TIMEOUT_S)
+        return _Copy(line)
 
 
 class _Copy:
-    """A copy of the nursery."""
+    """A copy of the nursery, by the line to its keeper: the copy is killed once this end is closed."""
 
-    def __init__(self, nursery: _Nursery, pid: int) -> None:
-        self._nursery, self._pid = nursery, pid
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._line.settimeout(END_TIMEOUT_S)
 
     def wait(self) -> int | None:
         try:
-            return self._nursery.end(self._pid, kill=False)
-        except (OSError, EOFError):
-            return -signal.SIGKILL  # copies are killed with the nursery
+            said = self._line.recv(_CODE.size)
+        except TimeoutError:
+            return None
+        except OSError:
+            said = b""
+        return int(_CODE.unpack(said)[0]) if len(said) == _CODE.size else -signal.SIGKILL  # its keeper was killed, and it too
 
     def kill(self) -> None:
-        with suppress(OSError, EOFError):
-            self._nursery.end(self._pid, kill=True)
+        with suppress(OSError), self._line:
+            self._line.shutdown(socket.SHUT_WR)
+            while self._line.recv(_CODE.size):  # until the keeper is gone
+                pass
 
 
 def serve_copies(descriptor: int) -> None:
-    """What runs in the nursery: make copies and see to their ends, until the other side is gone."""
+    """What runs in the nursery: make copies, each with a keeper, until the other side is gone."""
     import wirelessgym.agent_spec  # noqa: F401 (so that copies have it)
     from wirelessgym.isolation.child import serve
 
-    control, me = socket.socket(fileno=descriptor), os.getpid()
-    alive: set[int] = set()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
+    control = socket.socket(fileno=descriptor)
     with suppress(EOFError, OSError):
         while True:
             request: dict[str, Any] = receive(control)
-            if request["do"] == "end":
-                send(control, _ended(request["pid"], request["kill"], alive))
-                continue
-            _, (door, *_), _, _ = socket.recv_fds(control, 1, 1)
-            pid = os.fork()
-            if not pid:
+            _, (door, line, *_), _, _ = socket.recv_fds(control, 1, 2)
+            if not os.fork():
                 control.close()
-                os.setsid()
+                _keep(door, line)
                 os.chdir(request["folder"])
-                return serve(door, me, request["path"])
+                return serve(door, os.getppid(), request["path"])
             os.close(door)
-            alive.add(pid)
-            send(control, pid)
+            os.close(line)
+            send(control, "copied")
 
 
-def _ended(pid: int, kill: bool, alive: set[int]) -> int | None:
-    """Exit code of a copy, which is killed before if need be; None if it still runs, or was asked for before."""
-    until = time.monotonic() + END_TIMEOUT_S
-    while pid in alive:
-        if kill:
-            _kill(pid)
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            _kill(pid)  # what it has left behind, while nobody else can have its number
-            alive.discard(pid)
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if time.monotonic() > until:
-            break
-        time.sleep(0.002)
-    return None
+def _keep(door: int, line: int) -> None:
+    """Return in a new process. This one sees to its end, which comes at the latest when the other end of the line closes."""
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if not pid:
+        os.close(line)
+        os.setsid()
+        return
+    os.close(door)
+    caller = socket.socket(fileno=line)
+
+    def watch() -> None:
+        with suppress(OSError):
+            caller.recv(1)
+        _kill(pid)
+
+    threading.Thread(target=watch, daemon=True).start()
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    _kill(pid)  # what it has left behind, while nobody else can have its number
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with suppress(OSError):
+        caller.send(_CODE.pack(code))
+    os._exit(0)
 
 
 def _kill(pid: int) -> None:

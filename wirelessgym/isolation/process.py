@@ -39,6 +39,9 @@ class AgentProcess:
         timeout_s: seconds for one answer; then the process is ended.
         barrier: whether it gets an empty folder to work in and an environment without the caller's variables.
         path: where modules are found; by default where this process finds them.
+
+    Attributes:
+        told: what names the task whose spec the process has.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class AgentProcess:
         self._door: socket.socket | None = None
         self._folder: str | None = None
         self._gone: AgentFailure | None = None
+        self.told: tuple[Any, ...] = ()
 
     def ask(self, do: str, limit: int = NO_LIMIT, **request: Any) -> Any:
         """Send a request of `wirelessgym.isolation.child` and return its answer.

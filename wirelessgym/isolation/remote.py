@@ -31,16 +31,15 @@ class RemoteAgent(Agent):
 
     def __init__(self, name: str, process: AgentProcess, genie: bool = False) -> None:
         self._name, self._process = name, process
-        self._told: tuple[Any, ...] = ()
         self.needs_state = genie  # type: ignore[misc]
         process.ask("make")
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
-        """Send the observation and return the action that comes back; the task's spec goes once."""
-        settings = (task.id, task.options, task.scenario)
-        if settings != self._told:
+        """Send the observation and return the action that comes back; the task's spec goes once per process."""
+        settings = (task.id, task.options, task.scenario, task.horizon)
+        if settings != self._process.told:
             self._process.ask("begin", task=cloudpickle.dumps(task.spec))
-            self._told = settings
+            self._process.told = settings
         return self._acted(task, obs)
 
     def act_on_state(self, task: Task, state: Any, obs: Obs) -> Action:
