@@ -5,10 +5,12 @@ The simulator itself runs on PyTorch and never imports TensorFlow; gradients don
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import torch
 from torch import Tensor
@@ -102,6 +104,21 @@ class KerasAgent(Agent):
         if len(fields) == 1 and not isinstance(answer, dict):
             return to_complex(from_tensorflow(answer), fields[0])
         return {field.name: to_complex(from_tensorflow(answer[field.name]), field) for field in fields}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keras finds a model's class by its name, which another process may not know: the class goes along."""
+        kind = type(self.model)
+        return {
+            "names": (kind.__name__, tf.keras.utils.get_registered_name(kind)),
+            "kind": kind,
+            "model": cloudpickle.dumps(self.model),
+            "inputs": self.inputs,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        with tf.keras.utils.custom_object_scope(dict.fromkeys(state["names"], state["kind"])):
+            self.model = pickle.loads(state["model"])
+        self.inputs = state["inputs"]
 
     @property
     def name(self) -> str:
