@@ -60,8 +60,9 @@ def test_the_closed_loop_has_rows_for_decoder_abstraction_and_environment(monkey
     rows = link.bench(fast=True)
     assert [row.what.partition(",")[0] for row in rows[1:]] == [
         "link-steps per second",
+        "VectorEnv / task",
         "VectorEnv.step / task.step",
         "VectorEnv.step / task.step",
     ]
     assert all(row.ratio > 0 for row in rows)
-    assert rows[0].target == 4 and rows[1].target == 1 and rows[2].target is None and rows[3].at_most
+    assert rows[0].target == 4 and rows[1].target == 1 and rows[2].target == rows[3].target == 1.1 and rows[4].target is None

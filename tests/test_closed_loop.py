@@ -15,6 +15,8 @@ from wirelessgym import compare, make_task, rollout
 from wirelessgym.agent import Agent
 from wirelessgym.check import check_task
 from wirelessgym.env import Env, VectorEnv
+from wirelessgym.evaluate.outcomes import bounds
+from wirelessgym.rollouts import Trajectory
 
 HORIZON = 12
 QUIET = {"processes": 1, "show": False, "progress": False, "horizon": HORIZON}
@@ -44,6 +46,19 @@ def test_a_deadline_changes_nothing_for_agents_in_time():
         if one.role == "agent":
             assert one.metrics == other.metrics
             assert other.fallbacks == 0
+
+
+def test_a_bound_counts_as_long_as_the_episode_does():
+    class Short(NoisyNumber):
+        def terminated(self, state):
+            return state.time_step >= 1 + state.episode % 3
+
+    whole, short = make_task(NoisyNumber, horizon=6), make_task(Short, horizon=6)
+    start = whole.reset(range(6), 7)
+    taken = [rollout(task, echo, *start)["squared_error"].nansum(1) for task in (whole, short)]
+    found = [bounds(task, start, Trajectory(task, *start)).episodes["squared_error"] for task in (whole, short)]
+    for actual, bound in zip(taken, found, strict=True):  # the bound of this task is an error of a quarter of the noise
+        np.testing.assert_allclose(bound, actual.numpy() / 16, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", AGENTS)

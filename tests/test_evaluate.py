@@ -292,3 +292,20 @@ def test_an_agent_cannot_draw_or_score_the_episodes_of_its_comparison(name):
 def test_a_sweep_of_transmit_power_needs_a_fixed_noise():
     with pytest.raises(SweepError, match=r"noise follows transmit power at a given snr_db, .* set noise_power_dbw"):
         compare("precoding", ["mrt"], "rayleigh-32", 4, sweep={"tx_power_dbw": [0, 10]}, processes=1, show=False, progress=False)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"nonsense" * 100])
+def test_a_damaged_block_is_played_again(tmp_path, damage):
+    first = run([echo], out=tmp_path)
+    for path in (tmp_path / "blocks").glob("*.npz"):
+        path.write_bytes(damage)
+    assert numbers(run([echo], out=tmp_path)) == numbers(first)
+
+
+def test_a_block_with_one_wrong_bit_is_played_again(tmp_path):
+    first = run([echo], out=tmp_path)
+    for path in (tmp_path / "blocks").glob("*.npz"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    assert numbers(run([echo], out=tmp_path)) == numbers(first)

@@ -1,7 +1,6 @@
 """Executors: the same results wherever the work is done, and no process that outlives its caller."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ import psutil
 import pytest
 from noisy_number import Shrink, broken, echo
 from test_evaluate import by_agent, numbers, run
+from work_items import ANSWER_BYTES, add, die, die_while_answering, pid
 
 from wirelessgym import evaluate
 from wirelessgym.evaluate import compare, estimate
@@ -45,22 +45,6 @@ def test_an_executor_of_ones_own_is_one_class():
     assert isinstance(executor, Executor)
     assert numbers(run([echo, Shrink(0.5)], executor=executor, **settings)) == numbers(run([echo, Shrink(0.5)], **settings))
     assert executor.entered == 0
-
-
-def add(item, shared):
-    return item + shared
-
-
-def die(item, shared):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-ANSWER_BYTES = 500_000_000
-
-
-def die_while_answering(item, shared):
-    threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGKILL)).start()
-    return bytes(ANSWER_BYTES)
 
 
 def test_a_worker_that_is_killed_in_the_middle_of_its_answer_keeps_nobody_waiting():
@@ -103,10 +87,6 @@ def test_local_processes_work_on_items_as_they_are_needed_and_are_reused():
 def test_every_item_gets_a_process_of_its_own_if_asked():
     pids = [result for _, result in Processes(1, fresh=True).run(pid, range(2), None)]
     assert len({os.getpid(), *pids}) == 3
-
-
-def pid(item, shared):
-    return os.getpid()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ free!", ICLR 2019 workshop, equation (8) (leave-one-out baseline).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -53,7 +54,10 @@ class PolicyGradient:
 
 def is_discrete(task: TaskSpec) -> bool:
     """Whether every entry of an action is a choice among finitely many numbers."""
-    return all(field.dtype in ("int64", "bool") for field in task.action_fields)
+    return all(
+        field.dtype == "bool" or (field.dtype == "int64" and math.isfinite(field.low) and math.isfinite(field.high))
+        for field in task.action_fields
+    )
 
 
 def most_likely(task: TaskSpec, logits: Logits) -> Action:

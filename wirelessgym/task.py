@@ -140,6 +140,11 @@ class Task(ABC):
         return {}
 
     @property
+    def seconds_per_step(self) -> float:
+        """Core seconds of one episode's step beyond what sizes tell, for estimates: 0, unless a task simulates at length."""
+        return 0.0
+
+    @property
     def horizon(self) -> int:
         """Steps of an episode."""
         return self.scenario.horizon

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wirelessgym.link.fit import _written, even_odds, simulate
+from wirelessgym.link.fit import _written, even_odds, main, simulate
 from wirelessgym.link.ldpc import code_for
 from wirelessgym.link.mcs import MCS_TABLE
 
@@ -28,3 +28,23 @@ def test_a_written_table_reads_back_with_lists_on_one_line():
     text = _written(table)
     assert json.loads(text) == table
     assert '"mu_db": [-2.5, 3.0, 1]' in text
+
+
+def test_the_command_fits_anew_unless_it_is_told_to_continue(tmp_path, monkeypatch):
+    fitted = []
+
+    def fit_scheme(scheme, *settings):
+        fitted.append(scheme)
+        return {"mu_db": [0.0], "sigma_db": [1.0]}
+
+    monkeypatch.setattr("wirelessgym.link.fit.fit_scheme", fit_scheme)
+    monkeypatch.setattr("wirelessgym.link.fit._jobs", lambda: iter([(MCS_TABLE[3], 4), (MCS_TABLE[4], 4)]))
+
+    def command(*words):
+        monkeypatch.setattr("sys.argv", ["fit", "--out", str(tmp_path / "table.json"), *words])
+        main()
+        return len(fitted)
+
+    assert [command(), command(), command("--continue")] == [2, 4, 4]
+    with pytest.raises(SystemExit):
+        command("--continue", "--blocks", "7")

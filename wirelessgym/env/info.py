@@ -14,9 +14,10 @@ Infos: TypeAlias = dict[str, Any]
 def masked(metrics: dict[str, Array], mask: Array) -> Infos:
     """Return the metrics of the rows in ``mask`` (bool), zero elsewhere, each with its mask."""
     infos: Infos = {}
+    everywhere = mask.all()
     for key, value in metrics.items():
         rows = mask.reshape(-1, *[1] * (value.ndim - 1))
-        infos[key] = value if mask.all() else np.where(rows, value, value.dtype.type(0))
+        infos[key] = value if everywhere else np.where(rows, value, value.dtype.type(0))
         infos[f"_{key}"] = mask.copy()
     return infos
 

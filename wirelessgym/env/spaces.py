@@ -29,6 +29,9 @@ Array: TypeAlias = np.ndarray[Any, Any]
 Space: TypeAlias = gymnasium.Space[Any]
 
 
+COPIED_BYTES = 2**16  # entries up to here are copied at once: looking whose memory they share takes longer
+
+
 def observation_space(fields: Sequence[Field]) -> spaces.Dict:
     """Return the space of one observation: a ``Dict`` with one entry for each field, in their order."""
     return spaces.Dict({field.name: _text(field) if field.dtype == "text" else _box(field) for field in fields})
@@ -42,16 +45,18 @@ def action_space(fields: Sequence[Field]) -> Space:
 
 
 def obs_to_numpy(obs: Obs, state: Rows) -> dict[str, Any]:
-    """Return a batch of observations as arrays that share ``obs``'s memory, and texts as they are.
+    """Return a batch of observations as arrays, and texts as they are.
 
-    Entries that lie in ``state``'s memory are copied: what a caller does to an observation must not reach the episode.
+    Small entries are copied, large ones share ``obs``'s memory unless that is ``state``'s: what a caller does to an observation
+    must not reach the episode.
     """
-    taken = _storages(state)
+    large = any(isinstance(value, Tensor) and value.nbytes > COPIED_BYTES for value in obs.values())
+    taken = _storages(state) if large else None
     return {key: _shown(value, taken) if isinstance(value, Tensor) else value for key, value in obs.items()}
 
 
-def _shown(value: Tensor, taken: set[int]) -> Array:
-    return as_numpy(value.clone() if value.untyped_storage().data_ptr() in taken else value)
+def _shown(value: Tensor, taken: set[int] | None) -> Array:
+    return as_numpy(value.clone() if taken is None or value.untyped_storage().data_ptr() in taken else value)
 
 
 def as_numpy(value: Tensor) -> Array:

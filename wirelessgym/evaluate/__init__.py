@@ -132,7 +132,7 @@ def _check_size(plan: Plan, tasks: Sequence[Task], executor: Executor) -> None:
     if isinstance(executor, Automatic):
         executor.workers = fitting_workers(size, executor.workers)
     refuse_too_large(size, executor.workers if isinstance(executor, Processes) else 1)
-    if said := warning(size, getattr(executor, "workers", 1)):
+    if said := warning(size, executor.workers if isinstance(executor, Processes | Automatic) else 1):
         print(said, file=sys.stderr)
 
 
@@ -253,9 +253,11 @@ def _run(
     ours = [number for number in range(len(blocks)) if shard is None or shard.has(number)]
     left = Counter(block.point for block in blocks)
     waiting: dict[int, dict[int, Outcomes]] = {index: {} for index in left}
+    failed: set[str | None] = set()
 
     def finish(number: int, outcomes: Outcomes) -> None:
         index = blocks[number].point
+        failed.update(name for name, outcome in outcomes.items() if outcome.traceback is not None)
         waiting[index][number] = outcomes
         left[index] -= 1
         if not left[index]:
@@ -270,6 +272,9 @@ def _run(
     for number in sorted(set(range(len(blocks))) - set(ours)):
         if len(kept_outcomes := work.stored(blocks[number])) == len(work.rows):
             finish(number, kept_outcomes)
+    if shard is not None and failed:
+        names = ", ".join(sorted(map(str, failed)))
+        print(f"shard {shard}: {names} failed; the same call without --shard plays that again and says how", file=sys.stderr)
     return left.total()
 
 

@@ -124,7 +124,7 @@ def _episode_bytes(task: Task) -> float:
 def _episode_s(task: Task) -> float:
     users, subcarriers = task.channel_size
     coefficients = users * subcarriers * task.scenario.num_antennas
-    return task.horizon * (SECONDS_PER_LINK * users + SECONDS_PER_COEFFICIENT * coefficients)
+    return task.horizon * (SECONDS_PER_LINK * users + SECONDS_PER_COEFFICIENT * coefficients + task.seconds_per_step)
 
 
 def _size(count: float) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import json
-import os
-import zipfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +15,11 @@ import numpy as np
 
 from wirelessgym.agent_spec import source_digest
 from wirelessgym.evaluate.outcomes import Outcome
+from wirelessgym.io import write_atomically
 from wirelessgym.record import SCHEMA, versions
 from wirelessgym.task import Task
+
+CHECKSUM_BYTES = 32  # SHA-256, behind the content
 
 Outcomes: TypeAlias = dict[str | None, Outcome]  # by agent; None for the task's bound
 
@@ -33,38 +35,42 @@ def outcome_path(folder: Path, task: Task, seed: int, episodes: range, who: Sequ
         who: what tells the agent's numbers from others'; empty for the task's bound.
     """
     settings = [task.id, task.options, task.scenario.model_dump(mode="json")]
-    code = [SCHEMA, versions(), package_digest(), source_digest(type(task))]
+    written = [source_digest(cls) for cls in (*type(task).__mro__, type(task.scenario.channel)) if cls is not object]
+    code = [SCHEMA, versions(), package_digest(), written]
     text = json.dumps([*code, *settings, seed, episodes.start, episodes.stop, *who], sort_keys=True, default=str)
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
 
 
 def save(outcome: Outcome, path: Path) -> None:
     """Write an outcome, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     arrays: dict[str, Any] = {f"episodes.{key}": value for key, value in outcome.episodes.items()}
     arrays |= {"latency_s": outcome.latency_s, "late": np.array(outcome.late), "seconds": np.array(outcome.seconds)}
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)
-    os.replace(partial, path)
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    with write_atomically(path) as partial:
+        partial.write_bytes(content.getvalue() + hashlib.sha256(content.getbuffer()).digest())
 
 
 def load(path: Path) -> Outcome | None:
     """Read a kept outcome; None where there is none, or its file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            episodes = {key.removeprefix("episodes."): file[key] for key in file if key.startswith("episodes.")}
-            return Outcome(episodes, file["latency_s"], int(file["late"]), float(file["seconds"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        stored = path.read_bytes()
+    except OSError:
         return None
+    content = stored[:-CHECKSUM_BYTES]
+    if hashlib.sha256(content).digest() != stored[-CHECKSUM_BYTES:]:
+        return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        episodes = {key.removeprefix("episodes."): file[key] for key in file if key.startswith("episodes.")}
+        return Outcome(episodes, file["latency_s"], int(file["late"]), float(file["seconds"]))
 
 
 @lru_cache(maxsize=1)
 def package_digest() -> str:
-    """Digest of this package's code, agents included."""
+    """Digest of this package's code and tables, agents included."""
     agents = importlib.util.find_spec("wirelessgym.agents")
     folders = [Path(__file__).parent.parent, *map(Path, (agents.submodule_search_locations or ()) if agents else ())]
     digest = hashlib.sha256()
-    for path in sorted({path for folder in folders for path in folder.rglob("*.py")}):
+    for path in sorted({path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".json")}):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ import re
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +107,13 @@ def bounds(task: Task, start: tuple[Any, Obs], trajectory: Trajectory | None = N
     """
     begin = time.perf_counter()
     with torch.no_grad():
-        states = [start[0]]
+        steps = [measured(start[0], task.bound_metrics(start[0]))]
         if trajectory is not None and task.bound_varies:
-            states = [trajectory[step][0] for step in range(task.horizon)]
-        steps = [measured(state, task.bound_metrics(state)) for state in states]
+            live = torch.ones_like(start[0].episode, dtype=torch.bool)
+            for number in range(1, task.horizon):
+                state, _ = trajectory[number]
+                live = live & ~task.terminated(state)  # what comes after an episode's end counts for nobody
+                steps.append(replace(measured(state, task.bound_metrics(state)), live=live))
     return Outcome(per_episode(task, steps), seconds=time.perf_counter() - begin)
 
 

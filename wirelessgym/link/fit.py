@@ -21,6 +21,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import ndtr
 
+from wirelessgym.io import write_text_atomically
 from wirelessgym.link.abstraction import MAX_TRANSMISSIONS, TABLE, entry_name
 from wirelessgym.link.chain import receive
 from wirelessgym.link.decoder import ITERATIONS
@@ -109,17 +110,22 @@ def _written(table: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Fit what is missing in the table."""
+    """Fit a table, and keep what there is of it as it grows."""
     parser = argparse.ArgumentParser(description="Fit the block error rates of the link abstraction to simulations.")
     parser.add_argument("--resource-elements", type=int, default=672)
     parser.add_argument("--blocks", type=int, default=192, help="simulated at each of four SINRs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=TABLE)
+    parser.add_argument("--continue", dest="keep", action="store_true", help="keep the schemes that --out has already")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     done: dict[str, Any] = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.is_file() else {"tables": {}}
+    if not arguments.keep:
+        done["tables"].pop(str(arguments.resource_elements), None)
     table = done["tables"].setdefault(str(arguments.resource_elements), {})
     settings = {"blocks": arguments.blocks, "seed": arguments.seed, "iterations": ITERATIONS, "redundancy_versions": [0, 2, 3, 1]}
+    if arguments.keep and done.get("settings", settings) != settings:
+        parser.error(f"{arguments.out} was fitted with {done['settings']}, not with {settings}")
     done |= {"command": "python -m wirelessgym.link.fit", "settings": settings, "torch": torch.__version__}
     for scheme, transmissions in _jobs():
         name = entry_name(scheme)
@@ -128,7 +134,7 @@ def main() -> None:
         begin = time.process_time()
         table[name] = fit_scheme(scheme, arguments.resource_elements, transmissions, arguments.blocks, arguments.seed)
         print(f"{name:14s} {table[name]} {time.process_time() - begin:.0f} s", flush=True)
-        arguments.out.write_text(_written(done), encoding="utf-8")
+        write_text_atomically(arguments.out, _written(done))
 
 
 if __name__ == "__main__":

@@ -131,6 +131,11 @@ class LinkAdaptation(Task):
         return curves(self.resource_elements)
 
     @property
+    def seconds_per_step(self) -> float:
+        """See `Task.seconds_per_step`: a codeword takes some four milliseconds."""
+        return 4e-3 if self.decoder == "ldpc" else 0.0
+
+    @property
     def observation_fields(self) -> tuple[Field, ...]:
         """See `Task.observation_fields`."""
         return (
