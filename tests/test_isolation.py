@@ -11,14 +11,15 @@ from noisy_number import NoisyNumber, Shrink, echo
 from strangers import Named
 
 from wirelessgym import make_agent, make_task
-from wirelessgym.agent_spec import is_own
 from wirelessgym.evaluate import compare
 from wirelessgym.evaluate.players import Players, agent_specs
 from wirelessgym.evaluate.seeds import SecretSeed
 from wirelessgym.fields import leaves
 from wirelessgym.isolation import wire
+from wirelessgym.isolation.pickles import carries_foreign_code
 from wirelessgym.isolation.process import AgentFailure, AgentProcess
 from wirelessgym.record import read_records
+from wirelessgym.registry import own_ids
 
 QUIET = {"processes": 1, "progress": False, "show": False}
 SECRET = SecretSeed.of("a text that nobody has ever seen")
@@ -157,8 +158,12 @@ def test_an_own_agent_that_carries_foreign_code_is_a_stranger():
     object.__setattr__(changed, "act", echo)
     holding = make_agent("zf")
     object.__setattr__(holding, "parts", {"deep": [Shrink(0.5)]})
-    assert not is_own(changed) and not is_own(holding)
-    assert all(is_own(make_agent(name)) for name in ("zf", "rzf", "wmmse", "universal"))
+    heads = (strangers.NumberHead, "strangers:NumberHead")
+    taught = [make_agent("universal", extra_heads={"noisy_number": head}) for head in heads]
+    assert all(carries_foreign_code(agent) for agent in (changed, holding, *taught))
+    assert not any(carries_foreign_code(make_agent(name)) for name in own_ids("agents"))
+    (spec, plain) = agent_specs([changed, make_agent("zf")], ["precoding"])
+    assert not spec.own and plain.own
 
 
 def test_no_stranger_passes_for_one_of_the_projects_own():

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import io
 import json
 import pickle
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import cloudpickle
@@ -67,39 +65,13 @@ class AgentSpec:
 
 
 def is_own(thing: object) -> bool:
-    """Whether an agent is one of the project's own: by its id, or by where its class and all code that it carries are from."""
+    """Whether an agent is one of the project's own: by its id, or by where its class is defined."""
     if isinstance(thing, str):
         names = [part for part in thing.split(":") if "=" not in part]
         return len(names) == 1 and names[0] in own_ids("agents")
     cls = thing if isinstance(thing, type) else type(thing)
     home = sys.modules.get(cls.__module__)
-    if not cls.__module__.startswith("wirelessgym.agents.") or getattr(home, cls.__qualname__, None) is not cls:
-        return False
-    return cls is thing or not _carries_foreign_code(thing)
-
-
-class _CodeSeeker(cloudpickle.Pickler):  # type: ignore[misc]
-    """Looks through all that an object holds for classes and functions from elsewhere."""
-
-    found = False
-
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type | FunctionType):
-            owner: Any = sys.modules.get(obj.__module__ or "")
-            for part in obj.__qualname__.split("."):
-                owner = getattr(owner, part, None)
-            self.found |= (obj.__module__ or "").partition(".")[0] not in _TRUSTED or owner is not obj
-        return super().reducer_override(obj)
-
-
-_TRUSTED = frozenset({"wirelessgym", "torch", "numpy"} | sys.stdlib_module_names - {"__main__"})
-
-
-def _carries_foreign_code(thing: object) -> bool:
-    seeker = _CodeSeeker(io.BytesIO())
-    with suppress(TypeError, pickle.PicklingError):  # `own_spec` says what can't be pickled
-        seeker.dump(thing)
-    return seeker.found
+    return cls.__module__.startswith("wirelessgym.agents.") and getattr(home, cls.__qualname__, None) is cls
 
 
 def own_spec(thing: object) -> AgentSpec:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from wirelessgym.agent import Agent
 from wirelessgym.agent_spec import LONGEST_NAME, AgentSpec, check_description, described, is_own, named_agent, own_spec, unique
-from wirelessgym.isolation.pickles import label, pickled_agent
+from wirelessgym.isolation.pickles import carries_foreign_code, label, pickled_agent
 from wirelessgym.isolation.process import TIMEOUT_S, AgentFailure, AgentProcess, clean, search_path
 from wirelessgym.isolation.remote import RemoteAgent
 from wirelessgym.registry import UnknownIdError, agents_for, ids, own_ids
@@ -103,7 +103,7 @@ class Players:
         return found
 
     def _spec(self, thing: object) -> AgentSpec:
-        if is_own(thing):
+        if is_own(thing) and (isinstance(thing, str) or not carries_foreign_code(thing)):
             return own_spec(thing)
         if not isinstance(thing, str):
             pickled = pickled_agent(thing)

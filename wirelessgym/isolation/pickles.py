@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
-from types import ModuleType
+from contextlib import suppress
+from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
 
 from wirelessgym.agent import Agent, as_agent
 from wirelessgym.agent_spec import inner_of
+
+_LIBRARIES = {"torch", "numpy", "scipy", "sionna", "transformers", "tokenizers", "peft", "accelerate", "bitsandbytes"}
+_TRUSTED = frozenset({"wirelessgym"} | _LIBRARIES | (sys.stdlib_module_names - {"__main__"}))
 
 
 def pickled_agent(thing: object) -> bytes:
@@ -33,6 +39,35 @@ def pickled_agent(thing: object) -> bytes:
         for module in alone:
             cloudpickle.unregister_pickle_by_value(module)
     return pickled
+
+
+def carries_foreign_code(agent: object) -> bool:
+    """Whether an agent, whatever its own class, holds classes or functions from elsewhere: a head, an attribute, a hook."""
+    if isinstance(agent, type):
+        return False
+    heads = getattr(agent, "extra_heads", None) or {}  # those named "module:class" are imported when the agent acts
+    if any(isinstance(head, str) and not head.startswith("wirelessgym.") for head in heads.values()):
+        return True
+    with Path(os.devnull).open("wb") as nowhere:
+        seeker = _CodeSeeker(nowhere)
+        with suppress(TypeError, pickle.PicklingError):  # whoever wants the pickle says so
+            seeker.dump(agent)
+    return seeker.found
+
+
+class _CodeSeeker(cloudpickle.Pickler):  # type: ignore[misc]
+    """Looks at all that a pickle would hold."""
+
+    found = False
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type | FunctionType):
+            home = str(obj.__module__)
+            there: Any = sys.modules.get(home)
+            for part in obj.__qualname__.split("."):
+                there = getattr(there, part, None)
+            self.found |= home.partition(".")[0] not in _TRUSTED or there is not obj
+        return super().reducer_override(obj)
 
 
 def label(thing: object) -> str:
