@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from wirelessgym.fields import Field
@@ -55,10 +55,6 @@ class TaskSpec:
     def headline(self) -> Metric:
         """The metric that tables are sorted by."""
         return self.metrics[0]
-
-    def with_options(self, **options: Any) -> Self:
-        """Return a copy with some options replaced; the fields stay as they are."""
-        return replace(self, options={**self.options, **options})
 
     def to_json(self) -> str:
         """Return everything but the context."""

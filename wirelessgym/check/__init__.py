@@ -18,6 +18,7 @@ from wirelessgym.check.findings import Finding, attempt, collect, disturb_random
 from wirelessgym.check.task_contract import check_task
 from wirelessgym.fields import Action, Obs, clone, equal, num_rows, take
 from wirelessgym.registry import load_scenario, make_task
+from wirelessgym.rollouts import Rollout
 from wirelessgym.scenario import Scenario, ScenarioError
 from wirelessgym.task import Task
 
@@ -116,9 +117,9 @@ def _relative_difference(value: Any, reference: Any) -> float:
 def _play(agent: Agent, task: Task, seed: int) -> None:
     state, obs = task.reset(episodes=[0], seed=seed)
     agent.reset(1)
+    rollout = Rollout(task, state, obs)
     for _ in range(2):
-        state, step = task.step(state, _acted(agent, task, state, obs))
-        obs = step.obs
+        rollout.step(_acted(agent, task, rollout.state, rollout.obs))
 
 
 def check_scenario(scenario: str | Path | Scenario, seed: int = 0) -> list[Finding]:

@@ -41,11 +41,6 @@ class LayeredDecoder:
             for row in rows
         ]
 
-    @property
-    def num_edges(self) -> int:
-        """Blocks of the base graph that are used."""
-        return sum(len(layer) for layer in self.layers) // self.lifting
-
     @torch.no_grad()
     def __call__(self, llrs: Tensor, iterations: int = ITERATIONS) -> tuple[Tensor, Tensor]:
         """Decode.

@@ -2,7 +2,7 @@
 
 Every scheme is simulated on a flat channel with white noise, for 1 to 4 transmissions of one block with redundancy versions 0, 2,
 3, 1. A bisection finds the SINR of even odds; blocks around it then give mu and sigma of ``Phi((mu - SINR) / sigma)`` by maximum
-likelihood. The table is written after each scheme, and schemes that stand in it are left out: an interrupted run goes on.
+likelihood. The table is written after each scheme; ``--continue`` keeps those it has, so that a run can be resumed.
 """
 
 from __future__ import annotations

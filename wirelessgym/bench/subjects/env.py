@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import gymnasium
 import numpy as np
 import torch
 
 import wirelessgym
-from wirelessgym.bench.measure import Row, seconds, show
+from wirelessgym.bench.measure import Row, in_turns, seconds, show
 from wirelessgym.parallel import one_thread
 from wirelessgym.registry import make_task
 
@@ -35,14 +33,13 @@ def _view_overhead(name: str, steps: int) -> Row:
     state, _ = task.reset(range(num_envs), seed=0)
     actions = envs.action_space.sample()
     tensor = torch.view_as_complex(torch.from_numpy(np.ascontiguousarray(actions)))
-    bare, viewed = float("inf"), float("inf")
-    for _ in range(steps):  # taken in turns, so that both meet the same machine
-        start = time.process_time()
-        with torch.no_grad():
-            state, _ = task.step(state, tensor)
-        middle = time.process_time()
-        envs.step(actions)
-        bare, viewed = min(bare, middle - start), min(viewed, time.process_time() - middle)
+
+    @torch.no_grad()
+    def step() -> None:
+        nonlocal state
+        state, _ = task.step(state, tensor)
+
+    bare, viewed = in_turns(step, lambda: envs.step(actions), steps)
     envs.close()
     return Row(
         f"{name}: VectorEnv.step / task.step", f"{bare * 1e3:.2f} ms", f"{viewed * 1e3:.2f} ms", viewed / bare, 1.1, at_most=True

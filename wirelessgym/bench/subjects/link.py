@@ -8,7 +8,7 @@ import gymnasium
 import torch
 
 import wirelessgym
-from wirelessgym.bench.measure import Row, seconds, show
+from wirelessgym.bench.measure import Row, in_turns, seconds, show
 from wirelessgym.env import VectorEnv
 from wirelessgym.link.ldpc import code_for
 from wirelessgym.link.mcs import HIGHEST_MCS, LOWEST_MCS, MCS_TABLE
@@ -104,13 +104,9 @@ def _episodes_overhead(links: int, horizon: int) -> Row:
         for _ in range(horizon):
             envs.step(actions)
 
-    best = {bare: float("inf"), viewed: float("inf")}
-    for _ in range(3):  # taken in turns, so that both meet the same machine
-        for work in best:
-            best[work] = min(best[work], seconds(work, 1))
+    bare_s, viewed_s = in_turns(bare, viewed, 3)
     what = f"VectorEnv / task, whole episodes of {horizon} slots, {links} links, abstraction"
-    ratio = best[viewed] / best[bare]
-    return Row(what, f"{best[bare] * 1e3:.0f} ms", f"{best[viewed] * 1e3:.0f} ms", ratio, 1.1, at_most=True)
+    return Row(what, f"{bare_s * 1e3:.0f} ms", f"{viewed_s * 1e3:.0f} ms", viewed_s / bare_s, 1.1, at_most=True)
 
 
 def _view_overhead(decoder: str, links: int, steps: int, target: float | None) -> Row:
@@ -121,14 +117,13 @@ def _view_overhead(decoder: str, links: int, steps: int, target: float | None) -
     state, _ = task.reset([0] * links, seed=range(links))  # the episodes of the environments
     actions = envs.action_space.sample()
     mcs = torch.from_numpy(actions)
-    bare, viewed = float("inf"), float("inf")
-    for _ in range(steps):  # taken in turns, so that both meet the same machine
-        begin = time.process_time()
-        with torch.no_grad():
-            state, _ = task.step(state, mcs)
-        middle = time.process_time()
-        envs.step(actions)
-        bare, viewed = min(bare, middle - begin), min(viewed, time.process_time() - middle)
+
+    @torch.no_grad()
+    def step() -> None:
+        nonlocal state
+        state, _ = task.step(state, mcs)
+
+    bare, viewed = in_turns(step, lambda: envs.step(actions), steps)
     envs.close()
     what = f"VectorEnv.step / task.step, {links} links, {decoder}"
     return Row(what, f"{bare * 1e3:.2f} ms", f"{viewed * 1e3:.2f} ms", viewed / bare, target, at_most=True)
