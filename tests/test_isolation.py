@@ -279,7 +279,7 @@ def test_what_is_no_message_is_refused(header):
 
 
 class TooStrict(NoisyNumber):
-    """Its bound is none: whoever repeats what it sees is beyond it."""
+    """A bound that doesn't hold: an agent that repeats what it sees beats it."""
 
     def bound_metrics(self, state):
         return self.scored(state, 2 * state.n)

@@ -82,7 +82,7 @@ class Rollout:
         self._step = 0
 
     def step(self, action: Action) -> Transition:
-        """Take an action in every row, and return what came of it; raises what `Task.score` raises."""
+        """Take an action in every row and return the transition; raises what `Task.score` raises."""
         task, live = self.task, self.live
         if self._trajectory is None:
             state, step = task.step(self.state, action)

@@ -35,8 +35,7 @@ def outcome_path(folder: Path, task: Task, seed: int, episodes: range, who: Sequ
         who: what tells the agent's numbers from others'; empty for the task's bound.
     """
     settings = [task.id, task.options, task.scenario.model_dump(mode="json")]
-    written = [source_digest(cls) for cls in (*type(task).__mro__, type(task.scenario.channel)) if cls is not object]
-    code = [SCHEMA, versions(), package_digest(), written]
+    code = [SCHEMA, versions(), package_digest(), _source_digests(type(task), type(task.scenario.channel))]
     text = json.dumps([*code, *settings, seed, episodes.start, episodes.stop, *who], sort_keys=True, default=str)
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
 
@@ -63,6 +62,12 @@ def load(path: Path) -> Outcome | None:
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         episodes = {key.removeprefix("episodes."): file[key] for key in file if key.startswith("episodes.")}
         return Outcome(episodes, file["latency_s"], int(file["late"]), float(file["seconds"]))
+
+
+@lru_cache(maxsize=64)
+def _source_digests(task: type, channel: type) -> list[str]:
+    """Digests of the files that define a task's class and those that it extends, and the kind of channel."""
+    return [source_digest(cls) for cls in (*task.__mro__, channel) if cls is not object]
 
 
 @lru_cache(maxsize=1)

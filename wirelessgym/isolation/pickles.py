@@ -50,7 +50,7 @@ def carries_foreign_code(agent: object) -> bool:
         return True
     with Path(os.devnull).open("wb") as nowhere:
         seeker = _CodeSeeker(nowhere)
-        with suppress(TypeError, pickle.PicklingError):  # whoever wants the pickle says so
+        with suppress(TypeError, pickle.PicklingError):  # reported when the agent is pickled to be played
             seeker.dump(agent)
     return seeker.found
 

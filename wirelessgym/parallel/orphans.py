@@ -39,7 +39,7 @@ def end_with_parent(parent: int, *, killed_by_kernel: bool = False) -> None:
 def end_trackers() -> None:
     """End the helper processes in which Python and loky track shared resources, once no worker is left that needs them.
 
-    They would end by themselves soon after this process; whoever waits for it should find nothing left.
+    They would end by themselves soon after this process; but once it has ended, nothing should be left.
     """
     for name in ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker"):
         if (module := sys.modules.get(name)) is not None:
