@@ -1,7 +1,9 @@
-"""Random coupling of rays: within each cluster, angles are paired in an order of their own (TR 38.901 V19.2, section 7.5, step 8).
+"""Random coupling of rays: in each cluster, angles are paired in an order of their own.
 
-A permutation is the order of random keys. Rows are short, so sorting them takes less time than finding out how: a key and its place
-go into one integer, which numpy sorts with vector instructions. The order is that of ``torch.argsort``, several times faster.
+A permutation is the order of random keys. A key and its place go into one integer, and numpy sorts short rows of integers with
+vector instructions: the order is that of ``torch.argsort``, several times faster.
+
+Source: 3GPP TR 38.901 V19.2, section 7.5, step 8.
 """
 
 from __future__ import annotations
@@ -20,8 +22,7 @@ def coupling_orders(keys: Tensor, strongest: Tensor) -> Tensor:
 
     Args:
         keys: random numbers, shape (..., clusters, rays), float32, rays up to 32.
-        strongest: clusters that are split in sub-clusters, shape (..., n), int64: their rays change places within their sub-cluster
-            only.
+        strongest: clusters that are split in sub-clusters, shape (..., n), int64: their rays stay within their sub-cluster.
     """
     num_clusters, num_rays = keys.shape[-2:]
     orders = short_argsort(keys).flatten(0, -2)
