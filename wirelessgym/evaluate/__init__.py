@@ -6,6 +6,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from wirelessgym.options import is_number, whole_number
 from wirelessgym.parallel import Automatic, Executor, make_executor
 from wirelessgym.parallel.processes import Processes
 from wirelessgym.record import Record, Sweep, read_records, write_record
-from wirelessgym.registry import agents_for, as_task_class, load_scenario, make_task, own_ids
+from wirelessgym.registry import agents_for, as_task_class, load_scenario, make_task, own_ids, refuse_unknown
 from wirelessgym.scenario import Scenario
 from wirelessgym.task import Task
 
@@ -105,6 +106,7 @@ def compare(
         KeyboardInterrupt: after Ctrl-C, once what is finished is saved.
     """
     cls = as_task_class(task)
+    refuse_unknown(cls, overrides, beside=set(signature(compare).parameters) - {"overrides"})
     _check_numbers(episodes, seed, agent_timeout_s, deadline_s)
     points = _points(cls, scenario, sweep, overrides)
     worker = make_executor(executor, processes)
@@ -270,11 +272,8 @@ def _run(
             finish(ours[position], outcomes)
             bar.advance(shown)
     for number in sorted(set(range(len(blocks))) - set(ours)):
-        if len(kept_outcomes := work.stored(blocks[number])) == len(work.rows):
+        if len(kept_outcomes := work.stored(blocks[number], failures=True)) == len(work.rows):
             finish(number, kept_outcomes)
-    if shard is not None and failed:
-        names = ", ".join(sorted(map(str, failed)))
-        print(f"shard {shard}: {names} failed; the same call without --shard plays that again and says how", file=sys.stderr)
     return left.total()
 
 
