@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from wirelessgym.channel.randomness import generator
 from wirelessgym.fields import to
 from wirelessgym.interrupts import interrupts_noted
 from wirelessgym.learned import LearnedAgent, seeded
@@ -177,8 +178,8 @@ class _Run:
                 if task.open_loop:
                     loss = self.agent.loss(task, state, obs, share)
                 else:
-                    generator = torch.Generator().manual_seed(step_seed(self.config.seed, self.state.step, "actions"))
-                    loss = self.agent.trajectory_loss(task, state, obs, generator, share, self.config.policy_gradient)
+                    draws = generator(self.config.seed, self.state.step, "actions")
+                    loss = self.agent.trajectory_loss(task, state, obs, draws, share, self.config.policy_gradient)
         except ValueError as error:
             if NOT_FINITE not in str(error):
                 raise
