@@ -126,7 +126,7 @@ def _empty(shape: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def _without_delays(links: Rays) -> Rays:
-    """Rays of a channel at the carrier alone, where delays don't matter: all of a link in one group, which fills whole vectors."""
+    """Rays of a channel at the carrier alone, where delays don't matter: a link's are one group, which fills whole vectors."""
     missing = -links.horizontal[0].numel() % _VECTOR
 
     def joined(x: Tensor) -> Tensor:
