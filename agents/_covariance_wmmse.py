@@ -43,7 +43,7 @@ def covariance_wmmse(
         Shape (batch, users, n), square root of watt, ``sum_k |w_k|^2 = tx_power`` where there is a user.
     """
     noise_to_power = noise_power / tx_power
-    errors = torch.view_as_real(covariance).flatten(2)
+    errors = torch.view_as_real(covariance.resolve_conj()).flatten(2)
     present = active_users(mean.detach())
     w = start
     if w is None:
@@ -61,7 +61,7 @@ def expected_rate_bound(mean: Tensor, covariance: Tensor, w: Tensor, noise_power
     """What `covariance_wmmse` raises: a lower bound of each user's expected rate, shape (batch, users), bit/s/Hz."""
     power = w.abs().square().sum((-2, -1))
     # Noise is taken in proportion to the power in use, as in the iteration: the bound of a scaled precoder is the same.
-    _, signal, disturbance = _received(mean, torch.view_as_real(covariance).flatten(2), w, noise_power / power)
+    _, signal, disturbance = _received(mean, torch.view_as_real(covariance.resolve_conj()).flatten(2), w, noise_power / power)
     return torch.log2(1 + signal / disturbance)
 
 

@@ -47,7 +47,7 @@ class Grid:
         return by_lag[..., self._lags(spectrum.device)]
 
     def quadratic_forms(self, matrix: Tensor) -> Tensor:
-        """``a^H M a`` for every plane wave a and Hermitian M: (..., n, n), complex, to (..., column points, row points), float."""
+        """``a^H M a`` for every plane wave a and Hermitian M: (..., n, n), complex, to (..., column points, row points), real."""
         lags = self._lags(matrix.device).flatten()
         by_lag = torch.zeros(*matrix.shape[:-2], self.column_points * self.row_points, dtype=matrix.dtype, device=matrix.device)
         by_lag = by_lag.index_add(-1, lags, matrix.flatten(-2))

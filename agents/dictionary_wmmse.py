@@ -7,7 +7,7 @@ given them, the channel's posterior mean and covariance are a Wiener filter's.
 Sources: Stoica, Babu, "SPICE and LIKES: two hyperparameter-free methods for sparse-parameter estimation", Signal Process. 92(7),
 2012, for the iteration with the weights of LIKES, which is maximum likelihood; for channels of planar arrays, Sun, Babu, Palomar,
 "Robust estimation of structured covariance matrix for heavy-tailed elliptical distributions", IEEE Trans. Signal Process. 64(14),
-2016, section V; precoder as in `_covariance_wmmse`.
+2016; precoder as in `_covariance_wmmse`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
 from ._covariance_wmmse import covariance_wmmse
-from ._linear import active_users, wants_structure
+from ._linear import active_users, block_diagonal, wants_structure
 from ._steering import Grid
 from .robust_wmmse import RobustWMMSE
 
@@ -48,6 +48,7 @@ class DictionaryWMMSE(Agent):
     oversampling: int = 4
     iterations: int = 40
     tasks = ("precoding",)
+    only_when_named = True  # matrices of antennas are inverted for every user, turn by turn
 
     def __post_init__(self) -> None:
         for name in ("turns", "oversampling", "iterations"):
@@ -68,7 +69,9 @@ class DictionaryWMMSE(Agent):
         return covariance_wmmse(mean, covariance, obs["noise_power"], obs["tx_power"], self.iterations)
 
 
-def sparse_posterior(csi: Tensor, csi_noise_power: Tensor, panel: Panel, turns: int = 8, oversampling: int = 4) -> tuple[Tensor, Tensor]:
+def sparse_posterior(
+    csi: Tensor, csi_noise_power: Tensor, panel: Panel, turns: int = 8, oversampling: int = 4
+) -> tuple[Tensor, Tensor]:
     """Posterior mean and covariance of channels that are sums of few plane waves.
 
     Polarisations of a dual-polarised panel share their directions and powers, with independent amplitudes.
@@ -100,11 +103,4 @@ def sparse_posterior(csi: Tensor, csi_noise_power: Tensor, panel: Panel, turns: 
     gain = torch.linalg.solve(prior + noise, prior).mH  # C (C + e I)^-1, as both are Hermitian
     left = (error[..., None, None] * gain) * active_users(csi)[..., None, None]
     mean = (observed @ gain.mT).flatten(-2)
-    polarisations = observed.shape[2]
-    return mean, left if polarisations == 1 else _repeated(left, polarisations)
-
-
-def _repeated(block: Tensor, times: int) -> Tensor:
-    """Block-diagonal matrices of one block, (..., n, n) to (..., times n, times n)."""
-    identity = torch.eye(times, dtype=block.dtype, device=block.device)
-    return torch.kron(identity, block)
+    return mean, block_diagonal(left[:, :, None].expand(*observed.shape[:3], size, size))

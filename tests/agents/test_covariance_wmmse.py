@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import Tensor
-
 from wirelessgym.agents._covariance_wmmse import covariance_wmmse, expected_rate_bound
+
 from wirelessgym.capacity import unit_rows
 from wirelessgym.registry import make_agent, make_task
 
@@ -108,8 +108,9 @@ def test_orthonormal_coordinates_and_the_order_and_phase_of_users_change_nothing
 def test_absent_users_get_nothing_and_disturb_nobody() -> None:
     mean, covariance, noise, power = known()
     gap = torch.zeros_like(mean[:, :1])
-    padded = torch.cat([mean[:, :2], gap, mean[:, 2:]], 1), torch.cat(
-        [covariance[:, :2], gap[..., None].expand(-1, -1, -1, SIZE), covariance[:, 2:]], 1
+    padded = (
+        torch.cat([mean[:, :2], gap, mean[:, 2:]], 1),
+        torch.cat([covariance[:, :2], gap[..., None].expand(-1, -1, -1, SIZE), covariance[:, 2:]], 1),
     )
     w = covariance_wmmse(*padded, noise, power)
     assert bool((w[:, 2] == 0).all())
