@@ -26,9 +26,9 @@ from wirelessgym.subcarriers import over_subcarriers
 from ._covariance_wmmse import covariance_wmmse
 from ._linear import active_users, block_diagonal, wants_structure
 from ._steering import Grid
-from .robust_wmmse import RobustWMMSE
+from .robust_wmmse import LEAST_SIGNAL, RobustWMMSE
 
-LEAST_SIGNAL = 0.05  # of the error's power: an observation weaker than the error still may hold a channel
+TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def sparse_posterior(
         inverse = torch.linalg.inv(grid.covariance(spectrum) + noise)
         heard = grid.correlations(observed @ inverse.mT).abs().square().mean(2)
         expected = grid.quadratic_forms(inverse)
-        spectrum = spectrum * (heard / expected.clamp_min(torch.finfo(expected.dtype).tiny)).sqrt()
+        # A user without a channel is heard nowhere: kept above zero, the root's gradient is finite.
+        spectrum = spectrum * (heard / expected.clamp_min(TINY)).clamp_min(TINY).sqrt()
     prior = grid.covariance(spectrum)
     gain = torch.linalg.solve(prior + noise, prior).mH  # C (C + e I)^-1, as both are Hermitian
     left = (error[..., None, None] * gain) * active_users(csi)[..., None, None]
