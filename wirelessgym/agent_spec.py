@@ -10,16 +10,17 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cloudpickle
 
-from wirelessgym.agent import Agent, CallableAgent, ModuleAgent, NumpyAgent, StableBaselinesAgent, agent_id, as_agent
+from wirelessgym.agent import Agent, CallableAgent, ModuleAgent, NumpyAgent, StableBaselinesAgent, Training, agent_id, as_agent
 from wirelessgym.agent_names import named_agent
 from wirelessgym.registry import agent_class, ids, own_ids
 
 RESERVED = ("bound",)
 LONGEST_NAME = 100
+TRAININGS = (*get_args(Training), None)
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class AgentSpec:
         named: whether ``spec`` is enough to make it again.
         options: its options, as far as JSON can hold them.
         parameters: trainable parameters.
+        training: see `Agent.trained_as`.
         genie: whether it sees the true state (`Agent.needs_state`).
         tasks: ids of the tasks that it does; empty: any.
         own: whether it is the project's own; others play in processes of their own.
@@ -46,6 +48,7 @@ class AgentSpec:
     named: bool
     options: dict[str, Any]
     parameters: int
+    training: Training | None
     genie: bool
     tasks: tuple[str, ...]
     own: bool
@@ -110,6 +113,7 @@ def described(said: Mapping[str, Any], name: str | None, source: bytes | str, co
         named=named,
         options=said["options"],
         parameters=said["parameters"],
+        training=said["training"],
         genie=said["genie"],
         tasks=tuple(said["tasks"]),
         own=own,
@@ -126,6 +130,7 @@ def description(agent: Agent) -> dict[str, Any]:
         "registered": _registered(agent),
         "options": _options(agent),
         "parameters": agent.num_parameters,
+        "training": agent.trained_as,
         "genie": agent.needs_state,
         "only_when_named": agent.only_when_named,
         "tasks": list(agent.tasks),
@@ -159,6 +164,7 @@ def check_description(spec: str, said: object) -> None:
     expect("spec", known["spec"].isprintable(), "printable characters")
     expect("registered", (known["registered"] or "").isprintable(), "printable characters")
     expect("parameters", type(parameters) is int and 0 <= parameters < 2**63, _DESCRIBED["parameters"][1])
+    expect("training", known["training"] in TRAININGS, _DESCRIBED["training"][1])
     expect("tasks", all(isinstance(task, str) and task.isprintable() for task in known["tasks"]), _DESCRIBED["tasks"][1])
     expect("options", _is_plain(known["options"]), "numbers and text by name")
 
@@ -169,6 +175,7 @@ _DESCRIBED: Mapping[str, tuple[Any, str]] = {
     "registered": (str | None, "text or None"),
     "options": (dict, "numbers and text by name"),
     "parameters": (int, "a number of weights"),
+    "training": (str | None, "'none', 'fitted', 'network' or None"),
     "genie": (bool, "True or False"),
     "only_when_named": (bool, "True or False"),
     "tasks": (list, "ids of tasks"),
