@@ -63,13 +63,14 @@ def fit_mixture(
     if len(beams) < components:
         raise ValueError(f"a mixture of {components} components needs as many channels at least, got {len(beams)}")
     floor = FLOOR * beams.abs().square().mean()
-    chunks = beams.split(max(1, LARGEST_CHUNK // (components * beams.shape[1])))
+    size = beams.shape[1]
+    chunks = beams.split(max(1, LARGEST_CHUNK // (size * max(components, size))))
     shares = list(_first_shares(chunks, components, generator))
     parameters, likelihoods = None, []
     for turn in range(turns):
         counts, sample = _moments(chunks, shares)
         weights = counts / len(beams)
-        sample = sample / counts.clamp_min(1e-6)[:, None, None] + floor * torch.eye(beams.shape[1], dtype=beams.dtype)
+        sample = sample / counts.clamp_min(1e-6)[:, None, None] + floor * torch.eye(size, dtype=beams.dtype)
         parameters = kind.estimated(sample, parameters)
         mixture = Mixture.of(weights, kind.matrices(parameters))
         penalty = floor * (1 / mixture.values).sum(-1)
@@ -84,11 +85,13 @@ def fit_mixture(
 
 def _moments(chunks: tuple[Tensor, ...], shares: list[Tensor]) -> tuple[Tensor, Tensor]:
     """How many channels each component has, shape (components,), and the sum of their outer products."""
-    counts, outer = torch.zeros(()), torch.zeros(())
+    size = chunks[0].shape[1]
+    counts, moments = torch.zeros(shares[0].shape[1]), torch.zeros(shares[0].shape[1], 2 * size**2)
     for chunk, share in zip(chunks, shares, strict=True):
-        counts = counts + share.sum(0)
-        outer = outer + (chunk.mT * share.mT[:, None]) @ chunk.conj()
-    return counts, outer
+        counts += share.sum(0)
+        # Shares are real, so the sums over channels are one real product.
+        moments += share.mT @ torch.view_as_real(chunk[:, :, None] * chunk.conj()[:, None]).flatten(1)
+    return counts, torch.view_as_complex(moments.unflatten(-1, (size, size, 2)))
 
 
 def _first_shares(chunks: tuple[Tensor, ...], components: int, generator: torch.Generator) -> list[Tensor]:

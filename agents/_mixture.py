@@ -87,8 +87,8 @@ class Mixture:
         shares = self._likelihoods(rotated, total).softmax(-1) * present
         means = torch.einsum("buki,kji->bukj", self.values / total * rotated, self.vectors)
         mean = (shares[..., None] * means).sum(-2)
-        apart = (means - mean[..., None, :]) * shares.sqrt()[..., None]
-        return mean, self._within(shares, error) + apart.mT @ apart.conj()
+        apart = means - mean[..., None, :]
+        return mean, self._within(shares, error) + (apart * shares[..., None]).mT @ apart.conj()
 
     def _within(self, shares: Tensor, error: Tensor) -> Tensor:
         """What the components leave unknown, ``sum_k shares_k U_k diag(l e / (l + e)) U_k^H``, shape (batch, users, n, n)."""
@@ -105,5 +105,5 @@ class Mixture:
         return (observed @ flat).unflatten(-1, (-1, self.size))
 
     def _likelihoods(self, rotated: Tensor, total: Tensor) -> Tensor:
-        power = torch.view_as_real(rotated).square().sum(-1)
-        return self.log_weights - (power / total + total.log()).sum(-1)
+        power = rotated.real.square() + rotated.imag.square()
+        return self.log_weights - (power / total).sum(-1) - total.log().sum(-1)

@@ -7,8 +7,8 @@ gain instead. The error that remains spreads every user's signal into the others
 
 Sources: gain from the observed power, Ephraim, Malah, IEEE Trans. Acoust. Speech Signal Process. 32(6), 1984; the error it
 leaves, Stein, "Estimation of the mean of a multivariate normal distribution", Ann. Stat. 9(6), 1981, theorem 1; a gain shared by
-all beams, James, Stein, "Estimation with quadratic loss", 1961; error taken as noise, Bjornson, Hoydis, Sanguinetti, "Massive MIMO
-networks", 2017, section 4.1; WMMSE as in that agent.
+all beams, James, Stein, "Estimation with quadratic loss", 1961; error taken as noise, Bjornson, Hoydis, Sanguinetti, "Massive
+MIMO networks", 2017, section 4.1; WMMSE as in that agent.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor
 
+from wirelessgym.agent import Training
 from wirelessgym.fields import Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.spec import TaskSpec
@@ -35,7 +36,7 @@ class Estimates(torch.nn.Module):
 class FittedAgent(LearnedAgent):
     """An agent that is fitted to episodes. How many numbers it keeps may depend on them."""
 
-    training: ClassVar[Any] = "fitted"
+    training: ClassVar[Training] = "fitted"
 
     @abstractmethod
     def fit(self, episodes: Episodes, generator: torch.Generator, say: Callable[[str], None]) -> Mapping[str, Tensor]:
