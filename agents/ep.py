@@ -17,8 +17,8 @@ from wirelessgym.modulation import bits_of
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
-from ._detection import noise_power_of, points_of
-from ._sionna import from_logits, reduced_channel, sionna_phy
+from ._detection import from_logits, noise_power_of, points_of
+from ._sionna import reduced_channel, sionna_phy
 
 
 @dataclass(frozen=True)
