@@ -77,8 +77,9 @@ def log_marginals(gram: Tensor, collected: Tensor, points: Tensor) -> Tensor:
     product = torch.view_as_real(crossed).flatten(2) @ torch.view_as_real(second.conj().resolve_conj()).flatten(1).mT
     joint = own[0][:, :, None] + own[1][:, None] - 2 * product
     weights = (joint - joint.flatten(1).amax(1)[:, None, None]).float().exp_()
-    sums = torch.cat([weights.sum(2) @ first_places, weights.sum(1) @ second_places], -1)
-    return sums.clamp_min(torch.finfo(sums.dtype).tiny).log().unflatten(-1, (users, len(points)))
+    sums = torch.cat([weights.sum(2) @ first_places, weights.sum(1) @ second_places], -1).unflatten(-1, (users, len(points)))
+    probabilities = sums / sums.sum(-1, keepdim=True)
+    return probabilities.clamp_min(torch.finfo(sums.dtype).tiny).log()
 
 
 def _combinations(points: Tensor, users: int) -> tuple[Tensor, Tensor]:
