@@ -146,7 +146,14 @@ class Players:
             return described(said, name, source, content, own=False)
         called = name or where.rpartition(":")[2]
         called = "".join(c for c in called if c.isprintable())[:LONGEST_NAME] or "agent"
-        blank: dict[str, Any] = {"name": called, "spec": where, "registered": None, "options": {}, "parameters": 0, "training": None}
+        blank: dict[str, Any] = {
+            "name": called,
+            "spec": where,
+            "registered": None,
+            "options": {},
+            "parameters": 0,
+            "training": None,
+        }
         blank |= {"genie": False, "only_when_named": False, "tasks": [], "fingerprint": "", "source": ""}
         return replace(described(blank, name, source, content, own=False), failure=said.text)
 
