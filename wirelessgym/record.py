@@ -163,6 +163,8 @@ class Record(_Part):
         fallback: agent whose actions replaced late answers.
         fallbacks: number of late answers, None without a deadline.
         parameters: trainable parameters.
+        training: what the agent learned from, as in `Agent.training`; None where nobody can tell, and in records from before it
+            was kept.
         status: ``"failed"`` for an agent that raised.
         traceback: what it raised.
         notes: what a reader should know, in words.
@@ -193,6 +195,7 @@ class Record(_Part):
     fallback: str | None = None
     fallbacks: int | None = None
     parameters: int
+    training: Literal["none", "fitted", "network"] | None = None
     status: Literal["ok", "failed"] = "ok"
     traceback: Text | None = None
     notes: tuple[Text, ...] = ()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from wirelessgym.fields import Action, Obs, put, take
+from wirelessgym.statistics import Series
 from wirelessgym.task import Task
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -166,6 +167,16 @@ def reductions(task: Task) -> dict[str, bool]:
     for metric in task.metrics:
         keys |= dict.fromkeys(metric.ratio, True) if metric.ratio else {metric.name: False}
     return keys
+
+
+def headline(task: Task, batches: Sequence[Sequence[Transition]]) -> float:
+    """Return the task's headline metric over batches of episodes, reduced as comparisons reduce it."""
+    metric = task.headline
+    above, below = metric.ratio or (metric.name, None)
+    reduced = [per_episode(task, steps) for steps in batches]
+    numerator = np.concatenate([one[above] for one in reduced])
+    denominator = np.ones_like(numerator) if below is None else np.concatenate([one[below] for one in reduced])
+    return Series(numerator, denominator, metric.decibel).value
 
 
 def _over_time(values: Tensor, live: Tensor, is_sum: bool) -> Tensor:

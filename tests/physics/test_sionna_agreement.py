@@ -83,6 +83,20 @@ def test_system_level_channels_equal_sionnas_public_path(overrides):
     assert largest_error(ours, reference) < 2e-5
 
 
+@pytest.mark.parametrize("overrides", [{}, {"model": "umi", "sight": "mixed"}, {"model": "inh", "sight": "mixed"}], ids=str)
+def test_rays_have_the_bits_of_sionnas_own_sampler(overrides):
+    scenario = load_scenario("uma-nlos-32", overrides)
+    model = system_level.sionna_model(scenario, scenario.channel)
+    with sionna_hooks.episode_randomness(gen := rows()):
+        system_level.place_users(model, scenario, scenario.channel, USERS, gen)
+        theirs = model._ray_sampler(model._lsp)
+    with sionna_hooks.episode_randomness(gen := rows()):
+        system_level.place_users(model, scenario, scenario.channel, USERS, gen)
+        ours = sionna_hooks.system_level_rays(model)
+    for name in ("delays", "powers", "aoa", "aod", "zoa", "zod", "xpr", "strongest_cluster_indices"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+
+
 @pytest.mark.parametrize(
     ("letter", "user_panel"),
     [("a", {}), ("c", {}), ("d", {}), ("e", {}), ("c", TWO_COLUMNS), ("d", CROSSED), ("e", TWO_BY_TWO), ("a", CROSSED_PAIR)],

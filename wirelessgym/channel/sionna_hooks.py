@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sionna.phy.channel.utils as channel_utils
@@ -32,6 +33,7 @@ from torch import Tensor
 
 from wirelessgym.channel.clusters import Clusters, LineOfSight
 from wirelessgym.channel.same_bits import SameBitsTorch
+from wirelessgym.channel.shuffling import coupling_orders, take_clusters
 from wirelessgym.scenario import Panel
 
 _RANDOM_MODULES = (cdl, channel_coefficients, lsp, rays, system_level_scenario, tdl, uma_scenario, channel_utils)
@@ -119,11 +121,38 @@ class Geometry:
 
 
 def system_level_rays(model: Any) -> Any:
-    """Draw the rays of a placed model with their initial phases; call within `episode_randomness`."""
-    drawn = model._ray_sampler(model._lsp)
+    """Draw the rays of a placed model with their initial phases; call within `episode_randomness`.
+
+    They are those that Sionna's own sampler draws; a third of its time goes into shuffling them, which is done here.
+    """
+    sampler = model._ray_sampler
+    sampler._random_coupling = partial(_random_coupling, sampler)
+    try:
+        drawn = sampler(model._lsp)
+    finally:
+        del sampler._random_coupling
     if drawn.phases is None:
         drawn.phases = model._cir_sampler._step_10(drawn.aoa.shape)
     return drawn
+
+
+def _random_coupling(
+    sampler: Any, aoa: Tensor, aod: Tensor, zoa: Tensor, zod: Tensor, strongest: Tensor, by_delay: Tensor
+) -> tuple[Tensor, ...]:
+    """What Sionna's method of this name returns, from the same draws.
+
+    Args:
+        sampler: Sionna's ray sampler.
+        aoa: angles, shape (batch, stations, users, clusters, rays).
+        aod: likewise.
+        zoa: likewise.
+        zod: likewise.
+        strongest: the two strongest clusters, shape (batch, stations, users, 2).
+        by_delay: order of clusters in which draws are used, shape (batch, stations, users, clusters).
+    """
+    angles = (aoa, aod, zoa, zod)
+    keys = (take_clusters(sampler._spatial_normal(x.shape, use_sign_matrix=True), by_delay) for x in angles)
+    return tuple(x.gather(-1, coupling_orders(k, strongest)) for x, k in zip(angles, keys, strict=True))
 
 
 def system_level_clusters(model: Any, drawn: Any, *, direct_ray: bool) -> tuple[Clusters, Geometry]:

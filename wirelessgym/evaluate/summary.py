@@ -92,6 +92,7 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
                 paired=paired.get(agent.name),
                 latency_s=_latency(outcome.latency_s),
                 parameters=agent.parameters,
+                training=agent.training,
                 status="ok" if outcome.traceback is None else "failed",
                 traceback=outcome.traceback,
                 agent_options=agent.options,
