@@ -82,7 +82,8 @@ class _Network(nn.Module):
         spectrum = torch.view_as_complex(series.unflatten(-1, (-1, 2)))
         delays = to_delays(spectrum)  # unitary, where the released code divides by the number of subcarriers
         image = self.frequency(_image(spectrum)) + self.delay(_image(delays))
-        tokens = self.mix_slots(self.embed(image.movedim(1, -1).flatten(-2)).mT).mT
+        # In order of memory, or each of the backbone's layers would copy its weights for every series: five times slower.
+        tokens = self.mix_slots(self.embed(image.movedim(1, -1).flatten(-2)).mT).mT.contiguous()
         hidden = self.backbone(inputs_embeds=tokens, use_cache=False).last_hidden_state
         return self.to_future(self.output(hidden).mT).mT
 
