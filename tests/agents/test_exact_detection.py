@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from rayleigh_detection import detection, episodes
+from rayleigh_detection import detection, episodes, errors, nmse
 from torch import Tensor
 from wirelessgym.agents._tree import resampled
 
@@ -75,6 +75,15 @@ def test_exact_posterior_of_65536_vectors_is_sionnas() -> None:
 def test_exact_posterior_is_refused_where_vectors_are_too_many() -> None:
     with pytest.raises(ValueError, match=r"exact_mmse weighs .*: 16 points \*\* 5 users = 1048576, expected at most 65536; smc"):
         make_agent("exact_mmse").act(detection(), episodes(1, 5, 8, snr_db=10)[0])
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_likeliest_points_are_decided_where_means_are_not_wanted(name: str) -> None:
+    obs, sent = episodes(100, 3, 4, snr_db=6)
+    means, points = (make_agent(name, soft=soft).act(detection(), obs) for soft in (True, False))
+    assert (points[..., None] - constellation("16qam")).abs().amin(-1).max() < 1e-6
+    assert errors(points, sent) < 0.98 * errors(means, sent)
+    assert nmse(points, sent) > 1.2 * nmse(means, sent)
 
 
 def test_a_list_of_one_decides_and_is_as_sure_as_ratios_may_be() -> None:
