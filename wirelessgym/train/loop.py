@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wirelessgym.channel.randomness import generator
 from wirelessgym.fields import Action, Obs, clone, num_rows, to
 from wirelessgym.fitted import FittedAgent
 from wirelessgym.interrupts import interrupts_noted
@@ -188,8 +189,8 @@ class _Run:
                 if task.open_loop:
                     loss = self.agent.loss(task, state, obs, share)
                 else:
-                    generator = torch.Generator().manual_seed(step_seed(self.config.seed, self.state.step, "actions"))
-                    loss = self.agent.trajectory_loss(task, state, obs, generator, share, self.config.policy_gradient)
+                    draws = generator(self.config.seed, self.state.step, "actions")
+                    loss = self.agent.trajectory_loss(task, state, obs, draws, share, self.config.policy_gradient)
         except ValueError as error:
             if NOT_FINITE not in str(error):
                 raise
