@@ -36,7 +36,7 @@ class PredictionState(State):
 
     Attributes:
         drop: where the user is, and the rays of its channel.
-        power: mean channel power per entry over the slots of the first step, shape (batch,).
+        power: expected channel power per entry (`wirelessgym.episodes.Episodes.user_power`), shape (batch,).
         noise_power: on every entry of ``past``, shape (batch,).
         past: noisy, shape (batch, past, antennas, subcarriers), complex64.
         future: clean, shape (batch, future, antennas, subcarriers), complex64.
