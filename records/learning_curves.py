@@ -1,7 +1,7 @@
 """Gather learning curves from run folders and draw them: ``python records/learning_curves.py [NAME=FOLDER ...]``.
 
 Each run's validations join ``records/learning-curves.json``, in place of those that had the name before; from all that is there
-``docs/learning-curves.png`` is drawn, one panel per task, and a table printed. Episodes are those of the task, of all its entries
+``docs/learning-curves.png`` is drawn, one panel per task and scenario, and a table printed. Episodes are those of the task, of all its entries
 in the run's configuration. A run that trained on several entries of a task is validated on the first.
 """
 
@@ -44,7 +44,7 @@ def curves_of(name: str, folder: Path) -> Curves:
         found[name if len(tasks) == 1 else f"{name}: {task}"] = {
             "task": task,
             "metric": own[0]["metric"],
-            "scenario": entry.scenario,
+            "scenario": entry.make().scenario.id,
             "overrides": entry.overrides,
             "episodes": [_episodes(config, task, int(row["step"])) for row in own],
             "seconds": [float(row["seconds"]) for row in own],
@@ -54,11 +54,11 @@ def curves_of(name: str, folder: Path) -> Curves:
 
 
 def picture(curves: Curves) -> Figure:
-    """Validated metric against episodes, one panel per task; errors on a logarithmic axis too. Step 0 has no place on it."""
-    tasks = list(dict.fromkeys(curve["task"] for curve in curves.values()))
-    figure = Figure(figsize=(4.2 * len(tasks), 4.4), layout="constrained")
-    for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
-        chosen = {name: curve for name, curve in curves.items() if curve["task"] == task}
+    """Validated metric against episodes, a panel per task and scenario; errors on a logarithmic axis too. It has no step 0."""
+    panels = list(dict.fromkeys((curve["task"], curve["scenario"]) for curve in curves.values()))
+    figure = Figure(figsize=(4.2 * len(panels), 4.4), layout="constrained")
+    for axes, (task, scenario) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        chosen = {name: curve for name, curve in curves.items() if (curve["task"], curve["scenario"]) == (task, scenario)}
         for index, (name, curve) in enumerate(chosen.items()):
             _draw(axes, index, name, curve)
         metric = make_task(task).headline
@@ -66,7 +66,8 @@ def picture(curves: Curves) -> Figure:
         if not metric.higher_is_better and not metric.decibel:
             axes.set_yscale("log")
         axes.set_xlabel("training episodes of the task")
-        axes.set_title(f"{task}: {metric.name}" + ("" if metric.unit == "1" else f" ({metric.unit})"), loc="left", fontsize=10)
+        unit = "" if metric.unit == "1" else f" ({metric.unit})"
+        axes.set_title(f"{task}, {scenario}: {metric.name}{unit}", loc="left", fontsize=9)
         axes.legend(fontsize=8, handlelength=3, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     return figure
 

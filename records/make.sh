@@ -120,5 +120,12 @@ make_record transfer-speed channel_prediction --agents "$predictors" --scenario 
 
 [[ link-abstraction == $pattern ]] && "$python" records/link_abstraction.py
 [[ cost == $pattern ]] && "$python" -m wirelessgym bench decision --out records/cost.json
+if [[ learning-curves == $pattern ]]; then
+    curves=() # of the rivals, and of the universal agent's own run where it is kept
+    for folder in runs/universal runs/baselines/*; do
+        [[ -f $folder/validation.csv ]] && curves+=("${folder##*/}=$folder")
+    done
+    "$python" records/learning_curves.py "${curves[@]}"
+fi
 "$python" records/update_readme.py
 "$python" records/figures.py
