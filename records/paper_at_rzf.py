@@ -1,8 +1,8 @@
 """Why the paper's precoding head stays at regularised zero-forcing: ``python records/paper_at_rzf.py``, ten minutes of one core.
 
 Writes ``records/paper-at-rzf.json``. Three questions: how much there is to gain (RZF answers p and lambda that are equal for all
-users; WMMSE's are what the head is taught), whether the head can fit one batch (else its gradients would be at fault), and what it
-learns of episodes that it doesn't know, from tokens as published and from tokens that don't depend on the phases of the users'
+users; WMMSE's are what the head is taught), whether the head can fit one batch (else its gradients would be at fault), and what
+it learns of episodes that it doesn't know, from tokens as published and from tokens that don't depend on the phases of the users'
 channels. The head is tried without a backbone, where there is something to learn: 8 users, 32 antennas, 10 dB.
 """
 
