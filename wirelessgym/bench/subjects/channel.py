@@ -72,7 +72,7 @@ def _whole_reset(scenario: Scenario, batch: int, repeats: int) -> Row:
 
 
 def _precoding_reset(batch: int, repeats: int) -> Row:
-    """Episodes of precoding, against how it was before: a second synthesis for the normalisation, all of a drop left to Sionna."""
+    """Episodes of precoding, against how it was before: a second synthesis for the normalisation, a drop left to Sionna."""
     from wirelessgym.channel.sionna_shortcuts import without_shortcuts
 
     settings = {"num_users": 8, "horizon": 1}
