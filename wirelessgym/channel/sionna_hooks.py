@@ -127,13 +127,18 @@ def system_level_rays(model: Any) -> Any:
     """
     sampler = model._ray_sampler
     sampler._random_coupling = partial(_random_coupling, sampler)
+    sampler._random_initial_phases = _none_yet
     try:
         drawn = sampler(model._lsp)
     finally:
-        del sampler._random_coupling
+        del sampler._random_coupling, sampler._random_initial_phases
     if drawn.phases is None:
         drawn.phases = model._cir_sampler._step_10(drawn.aoa.shape)
     return drawn
+
+
+def _none_yet(by_delay: Tensor) -> None:
+    """Stands in for phases that are spatially consistent: between users some wavelengths apart they are independent."""
 
 
 def _random_coupling(
