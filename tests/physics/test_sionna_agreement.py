@@ -83,18 +83,19 @@ def test_system_level_channels_equal_sionnas_public_path(overrides):
     assert largest_error(ours, reference) < 2e-5
 
 
-@pytest.mark.parametrize("overrides", [{}, {"model": "umi", "sight": "mixed"}, {"model": "inh", "sight": "mixed"}], ids=str)
-def test_rays_have_the_bits_of_sionnas_own_sampler(overrides):
-    scenario = load_scenario("uma-nlos-32", overrides)
-    model = system_level.sionna_model(scenario, scenario.channel)
-    with sionna_hooks.episode_randomness(gen := rows()):
-        system_level.place_users(model, scenario, scenario.channel, USERS, gen)
-        theirs = model._ray_sampler(model._lsp)
-    with sionna_hooks.episode_randomness(gen := rows()):
-        system_level.place_users(model, scenario, scenario.channel, USERS, gen)
-        ours = sionna_hooks.system_level_rays(model)
-    for name in ("delays", "powers", "aoa", "aod", "zoa", "zod", "xpr", "strongest_cluster_indices"):
-        assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+CROWD = {"channel.spatial_consistency": True, "channel.drop": {"users_per_group": 2, "group_radius_m": 3}}
+
+
+@pytest.mark.parametrize(
+    "overrides", [{}, {"model": "umi", "sight": "mixed"}, {"model": "inh", "sight": "mixed"}, CROWD], ids=str
+)
+def test_rays_are_those_that_sionna_shuffles_itself_to_the_last_bit(overrides):
+    channel = Channel(load_scenario("uma-nlos-32", overrides), USERS, 1)
+    ours = channel.sample(SEED, NUMBER)
+    with sionna_hooks.shuffled_by_sionna():
+        theirs = channel.sample(SEED, NUMBER)
+    for name, value in vars(ours.rays).items():
+        assert torch.equal(value, getattr(theirs.rays, name)), name
 
 
 @pytest.mark.parametrize(

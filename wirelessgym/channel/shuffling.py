@@ -52,12 +52,12 @@ def short_argsort(keys: Tensor, part: Tensor | None = None) -> Tensor:
         order = keys.argsort(dim=-1, stable=True)
         return order if part is None else order.gather(-1, part[order].argsort(dim=-1, stable=True))
     bits = keys.contiguous().view(torch.int32)
-    rising = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()  # as integers, negative floats count backwards
+    rising = (bits >> 31).bitwise_and_(0x7FFFFFFF).bitwise_xor_(bits).long()  # as integers, negative floats count backwards
     if part is not None:
         rising += part << (_KEY_BITS + 1)
-    packed = (rising << _PLACE_BITS) | torch.arange(keys.shape[-1], device=keys.device)
-    packed.numpy().sort(-1)
-    return packed & (2**_PLACE_BITS - 1)
+    rising.bitwise_left_shift_(_PLACE_BITS).bitwise_or_(torch.arange(keys.shape[-1], device=keys.device))
+    rising.numpy().sort(-1)
+    return rising.bitwise_and_(2**_PLACE_BITS - 1)
 
 
 def take_clusters(x: Tensor, order: Tensor) -> Tensor:

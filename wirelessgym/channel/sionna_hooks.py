@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,6 +38,7 @@ from wirelessgym.channel.shuffling import coupling_orders, take_clusters
 from wirelessgym.scenario import Panel
 
 _RANDOM_MODULES = (cdl, channel_coefficients, lsp, rays, system_level_scenario, tdl, uma_scenario, channel_utils)
+_SHUFFLED_BY_SIONNA: ContextVar[bool] = ContextVar("shuffled_by_sionna", default=False)
 _LOCK = threading.Lock()  # the replacement is process-wide, so one thread draws at a time
 
 
@@ -48,25 +50,29 @@ def episode_randomness(rows: Sequence[torch.Generator]) -> Iterator[None]:
     the same bits whatever the batch, see `SameBitsTorch`.
     """
 
-    def stacked(draw: Callable[..., Tensor], size: Sequence[int]) -> Tensor:
-        first, *rest = (int(n) for n in size)
+    def filled(size: Sequence[int], dtype: Any, draw: Callable[..., Tensor], *limits: int) -> Tensor:
+        first = int(size[0])
         if first % len(rows):
             raise RuntimeError(f"Sionna drew {first} rows for {len(rows)} episodes; is this Sionna 2.2?")
-        each = first // len(rows)
-        return torch.cat([draw((each, *rest), generator=g) for g in rows])
+        result = torch.empty(*(int(n) for n in size), dtype=dtype)
+        for part, own in zip(result.view(len(rows), -1), rows, strict=True):
+            draw(part, *limits, generator=own)
+        return result
 
     def rand(size: Sequence[int], *, dtype: Any = None, device: Any = None, generator: Any = None) -> Tensor:
-        return stacked(lambda s, generator: torch.rand(s, dtype=dtype, generator=generator), size)
+        return filled(size, dtype, Tensor.uniform_)
 
     def normal(
-        size: Sequence[int], *, mean: Any = 0.0, std: Any = 1.0, dtype: Any = None, device: Any = None, generator: Any = None
+        size: Sequence[int], *, mean: Any = None, std: Any = None, dtype: Any = None, device: Any = None, generator: Any = None
     ) -> Tensor:
-        return stacked(lambda s, generator: torch.randn(s, dtype=dtype, generator=generator), size) * std + mean
+        drawn = filled(size, dtype, Tensor.normal_)
+        drawn = drawn if std is None else drawn * std
+        return drawn if mean is None else drawn + mean
 
     def randint(
         low: int, high: int, size: Sequence[int], *, dtype: Any = None, device: Any = None, generator: Any = None
     ) -> Tensor:
-        return stacked(lambda s, generator: torch.randint(low, high, s, dtype=dtype, generator=generator), size)
+        return filled(size, dtype or torch.int64, Tensor.random_, low, high)
 
     def sample_bernoulli(shape: Sequence[int], p: Any, precision: Any = None, device: Any = None) -> Tensor:
         return rand(shape) < p
@@ -126,19 +132,31 @@ def system_level_rays(model: Any) -> Any:
     They are those that Sionna's own sampler draws; a third of its time goes into shuffling them, which is done here.
     """
     sampler = model._ray_sampler
-    sampler._random_coupling = partial(_random_coupling, sampler)
-    sampler._random_initial_phases = _none_yet
+    ours: dict[str, Any] = {"_random_initial_phases": _none_yet}
+    if not _SHUFFLED_BY_SIONNA.get():
+        ours["_random_coupling"] = partial(_random_coupling, sampler)
+    vars(sampler).update(ours)
     try:
         drawn = sampler(model._lsp)
     finally:
-        del sampler._random_coupling, sampler._random_initial_phases
-    if drawn.phases is None:
-        drawn.phases = model._cir_sampler._step_10(drawn.aoa.shape)
+        for name in ours:
+            del vars(sampler)[name]
+    drawn.phases = model._cir_sampler._step_10(drawn.aoa.shape)
     return drawn
 
 
+@contextmanager
+def shuffled_by_sionna() -> Iterator[None]:
+    """Leave the shuffling of rays to Sionna, so that tests and benchmarks can compare: the bits are the same."""
+    token = _SHUFFLED_BY_SIONNA.set(True)
+    try:
+        yield
+    finally:
+        _SHUFFLED_BY_SIONNA.reset(token)
+
+
 def _none_yet(by_delay: Tensor) -> None:
-    """Stands in for phases that are spatially consistent: between users some wavelengths apart they are independent."""
+    """Stands in for spatially consistent phases: between users that stand some wavelengths apart they are independent."""
 
 
 def _random_coupling(

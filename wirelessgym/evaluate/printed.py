@@ -12,6 +12,7 @@ from rich.text import Text
 from wirelessgym.evaluate.summary import BEYOND
 from wirelessgym.record import Record, Value
 from wirelessgym.report.tables import ABSENT, Section, arrow, best_agent, by_role, number, p_value, sections, unit_label
+from wirelessgym.report.verdict import verdict
 
 
 def printed(records: Sequence[Record]) -> Iterator[Table | Text]:
@@ -25,6 +26,8 @@ def printed(records: Sequence[Record]) -> Iterator[Table | Text]:
         else:
             yield Text(f"{title}: {_headline(first)}", style="bold")
             yield _swept(section)
+        if said := verdict(section):
+            yield Text.assemble(("Verdict. ", "bold"), said, "\n")
     for record in records:
         for note in record.notes:
             if BEYOND in note:

@@ -24,11 +24,13 @@ from wirelessgym.report import text as words
 from wirelessgym.report.figures import point_figure, sweep_figure
 from wirelessgym.report.markdown import code_block, literal
 from wirelessgym.report.tables import Cell, Section, Table, arrow, label, point_table, sections, sweep_table
+from wirelessgym.report.verdict import verdict
 
 CSV_COLUMNS = (
     "task", "scenario", "sweep_axis", "sweep_value", "agent", "role", "status", "seed", "episodes", "metric", "unit",
     "higher_is_better", "mean", "ci95_low", "ci95_high", "bound", "gap_to_bound", "reference", "difference",
     "difference_low", "difference_high", "p_value", "p_value_corrected", "latency_p50_s", "latency_p95_s", "parameters",
+    "training", "best_other", "lead", "lead_low", "lead_high", "lead_p_value_corrected",
 )  # fmt: skip
 
 
@@ -39,6 +41,7 @@ class _View:
     section: Section
     heading: str
     setting: str
+    verdict: str
     sentence: str
     unit: str
     caption: str
@@ -67,7 +70,9 @@ def write_markdown(records: Sequence[Record], path: Path | str, title: str | Non
 
 
 def write_csv(records: Sequence[Record], path: Path | str) -> Path:
-    """Write one line for each record and metric; the paired difference stands in the headline metric's line.
+    """Write one line for each record and metric; paired differences stand in the headline metric's line.
+
+    ``difference`` is that to the reference, ``lead`` that to the best of the others.
 
     Text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
@@ -90,7 +95,7 @@ def _csv_lines(record: Record) -> list[dict[str, object]]:
         "latency_p50_s": record.latency_s.p50 if record.latency_s else None,
         "latency_p95_s": record.latency_s.p95 if record.latency_s else None,
     }
-    for name in ("task", "scenario", "agent", "role", "status", "seed", "episodes", "parameters"):
+    for name in ("task", "scenario", "agent", "role", "status", "seed", "episodes", "parameters", "training"):
         common[name] = getattr(record, name)
     headline: dict[str, object] = {
         "bound": record.bound,
@@ -100,6 +105,10 @@ def _csv_lines(record: Record) -> list[dict[str, object]]:
         low, high = record.paired.ci95
         headline |= {"difference_low": low, "difference_high": high}
         headline |= {key: record.paired[key] for key in ("reference", "difference", "p_value", "p_value_corrected")}
+    if record.standing:
+        low, high = record.standing.ci95
+        headline |= {"best_other": record.standing.other, "lead": record.standing.difference, "lead_low": low, "lead_high": high}
+        headline["lead_p_value_corrected"] = record.standing.p_value_corrected
     lines = []
     for name, value in record.metrics.items():
         ends = value.ci95 or (None, None)
@@ -150,6 +159,7 @@ def _view(section: Section, figures: bool) -> _View:
         section=section,
         heading=words.heading(section),
         setting=words.setting(section),
+        verdict=verdict(section),
         sentence=words.result(section),
         unit=words.unit_of(section.first).removeprefix(" in "),
         caption=words.caption(section),

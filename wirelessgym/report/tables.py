@@ -241,6 +241,9 @@ def point_table(records: Sequence[Record]) -> Table:
     if any(r.gap_to_bound for r in rows):
         columns.append(Column("gap to bound", "", DOWN))
     columns += [Column("latency", "ms, median", DOWN), Column("parameters")]
+    known = any(r.training for r in rows)
+    if known:
+        columns.append(Column("training", numeric=False))
     late = any(r.fallbacks is not None for r in rows)
     if late:
         columns.append(Column("late answers", "", DOWN))
@@ -255,6 +258,8 @@ def point_table(records: Sequence[Record]) -> Table:
             yield _gap_cell(record)
         yield _latency_cell(record)
         yield Cell(f"{record.parameters:,}", order=float(record.parameters)) if record.role == "agent" else Cell(ABSENT)
+        if known:
+            yield Cell((record.training or ABSENT) if record.role == "agent" else ABSENT)
         if late:
             yield Cell(ABSENT if record.fallbacks is None else f"{record.fallbacks:,}", order=record.fallbacks)
 

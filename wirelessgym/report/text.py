@@ -227,6 +227,13 @@ def notes(records: Sequence[Record]) -> list[str]:
             "Differences are paired, episode by episode. p is that of a two-sided paired t-test, corrected after Holm "
             "over the agents compared at the same point."
         )
+    if any(record.standing for record in records):
+        said.append(
+            "A verdict compares each agent with the best of all the others at each point, on the same episodes: ahead or behind "
+            "where the 95\u00a0% interval of the paired difference leaves out 0 and p, corrected after Holm over the points, is "
+            "below 0.05, undecided elsewhere. The best of the others is chosen on these episodes too, which makes leads too "
+            "small rather than too large."
+        )
     if any(record.role == "bound" for record in records):
         said.append("The bound is the best value known for these episodes. It uses what no agent sees.")
     if any(record.role == "genie" for record in records):

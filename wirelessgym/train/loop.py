@@ -21,6 +21,7 @@ from torch import Tensor
 
 from wirelessgym.channel.randomness import generator
 from wirelessgym.fields import Action, Obs, clone, num_rows, to
+from wirelessgym.fitted import FittedAgent
 from wirelessgym.interrupts import interrupts_noted
 from wirelessgym.learned import LearnedAgent, seeded
 from wirelessgym.parallel import threads
@@ -28,6 +29,7 @@ from wirelessgym.progress import ProgressBar
 from wirelessgym.rollouts import Rollout, Transition, headline, measured
 from wirelessgym.task import Task
 from wirelessgym.train.config import Configuration, read_configuration, spelled
+from wirelessgym.train.fitting import fit
 from wirelessgym.train.run_folder import BEST, Log, begin, check_folder, load_state, save_best, save_state, training_card
 from wirelessgym.train.sampling import Batch, Drawer, step_seed, training_jobs, uses, validation_jobs
 
@@ -48,7 +50,7 @@ def train(
     overrides: Sequence[str] = (),
     agent: LearnedAgent | None = None,
 ) -> LearnedAgent:
-    """Train an agent.
+    """Train an agent, or fit it if it is a `FittedAgent`.
 
     Args:
         config: name of a configuration that comes with the agents, a TOML file, or its contents; see `Configuration`.
@@ -90,6 +92,10 @@ def train(
         stack.enter_context(torch.random.fork_rng())
         device = stack.enter_context(_accelerator(configuration.precision))
         drawer = stack.enter_context(Drawer(list(tasks.values()), configuration.draw_ahead))
+        if isinstance(agent, FittedAgent):
+            bar = stack.enter_context(ProgressBar(progress, agent.name, 0, configuration.steps))
+            fit(configuration, tasks, agent, folder, drawer, bar)
+            return agent
         run = _Run(configuration, tasks, agent, folder, device, drawer)
         run.train(stack.enter_context(ProgressBar(progress, agent.name, run.state.step, configuration.steps)))
     return agent

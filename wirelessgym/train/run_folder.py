@@ -22,7 +22,8 @@ from torch import Tensor
 from wirelessgym.checkpoint import CheckpointError, read_card, recover_folder, replace_folder
 from wirelessgym.io import write_atomically, write_text_atomically
 from wirelessgym.learned import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, LearnedAgent
-from wirelessgym.record import provenance, versions
+from wirelessgym.provenance import versions
+from wirelessgym.record import provenance
 from wirelessgym.task import Task
 from wirelessgym.toml import to_toml
 from wirelessgym.train.config import Configuration, ConfigurationError, first_difference, read_configuration
