@@ -10,6 +10,7 @@ from typing import Any
 
 from wirelessgym.options import is_number
 from wirelessgym.record import Record, Value
+from wirelessgym.report.labels import field_label
 
 ABSENT = "–"
 UP, DOWN = "↑", "↓"
@@ -304,7 +305,7 @@ def _latency_cell(record: Record) -> Cell:
 
 def sweep_table(section: Section) -> Table:
     """The headline metric of every agent (rows) at every point of a sweep (columns)."""
-    columns = [Column("agent", section.axis or "", numeric=False)]
+    columns = [Column("agent", f"by {field_label(section.axis or '')}", numeric=False)]
     columns += [Column(label(value)) for value, _ in section.points]
     best = [best_agents(records, section.first.headline) for _, records in section.points]
     roles = {record.agent: record.role for record in section.records}
