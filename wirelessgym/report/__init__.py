@@ -27,7 +27,7 @@ from wirelessgym.report.labels import capitalised, field_name
 from wirelessgym.report.markdown import code_block, literal
 from wirelessgym.report.pictures import Picture
 from wirelessgym.report.pictures import pictures as pictures_of
-from wirelessgym.report.tables import Cell, Section, Table, arrow, point_table, sections, sweep_table
+from wirelessgym.report.tables import Cell, Section, Table, arrow, point_table, sections, shortened, sweep_table
 from wirelessgym.report.verdict import verdict
 
 CSV_COLUMNS = (
@@ -133,15 +133,35 @@ def _csv_lines(record: Record) -> list[dict[str, object]]:
     return lines or [{**common, "metric": record.headline, **headline}]
 
 
-def markdown_table(records: Sequence[Record]) -> str:
+def markdown_table(records: Sequence[Record], agents: Sequence[str] = (), rows: int | None = None) -> str:
     """The headline tables alone, one for each task, scenario and sweep, each with its episodes and seed under it.
 
+    Args:
+        records: of one or several comparisons.
+        agents: whose rows to show; by default everybody's. Floor, genies and bound stay; bold figures are the best of all agents,
+            shown or not.
+        rows: most rows, floor, genies and bound among them; the best agents stay.
+
     Raises:
-        ValueError: without records.
+        ValueError: without records, or for an agent or a number of rows that isn't possible.
     """
     return "\n\n".join(
-        f"{_markdown(view.overview or view.points[0][1])}\n\n{view.heading}: {view.caption}" for view in _views(records)
+        f"{_markdown(shortened(view.overview or view.points[0][1], agents, rows))}\n\n{view.heading}: {view.caption}"
+        for view in _views(records)
     )
+
+
+def markdown_verdict(records: Sequence[Record]) -> str:
+    """The verdicts alone, a paragraph for each task, scenario and sweep, named where there are several.
+
+    Raises:
+        ValueError: without records, or where they hold no verdict.
+    """
+    views = _views(records)
+    if silent := [view.heading for view in views if not view.verdict]:
+        raise ValueError(f"{silent[0]}: no verdict: records of one agent, of several comparisons, or from before it was kept")
+    named = len(views) > 1
+    return "\n\n".join((f"**{literal(view.heading)}.** " if named else "") + str(literal(view.verdict)) for view in views)
 
 
 def _markdown(table: Table) -> Markup:
