@@ -17,13 +17,17 @@ from wirelessgym.modulation import bits_of
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
-from ._detection import noise_power_of, points_of
-from ._sionna import from_logits, reduced_channel, sionna_phy
+from ._detection import from_logits, noise_power_of, points_of
+from ._sionna import reduced_channel, sionna_phy
 
 
 @dataclass(frozen=True)
 class EP(Agent):
     """Detect with `sionna.phy.mimo.EPDetector`. Symbols are posterior means over its soft output, or decisions.
+
+    Iterations and damping are those with the least error, averaged over its logarithm, on 150 training episodes at each of 11 settings
+    (`uma-nlos-32`, 8 users with QPSK and 16-QAM, 4 with 16-QAM, 0 to 20 dB) among 5 to 80 iterations and damping 0.1 to 0.95, up to 1 %
+    that twice the iterations would gain.
 
     Args:
         iterations: rounds of moment matching.
@@ -34,7 +38,7 @@ class EP(Agent):
         ValueError: for an option out of range.
     """
 
-    iterations: int = 10
+    iterations: int = 20
     damping: float = 0.9
     soft: bool = True
     tasks = ("detection",)

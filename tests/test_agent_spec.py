@@ -5,7 +5,7 @@ import pytest
 import torch
 from noisy_number import Shrink, echo
 
-from wirelessgym.agent_spec import named_agent
+from wirelessgym.agent_names import named_agent
 from wirelessgym.evaluate.players import Players, agent_specs
 from wirelessgym.registry import make_agent, make_task
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wirelessgym.agent import Agent
-from wirelessgym.agent_spec import named_agent
+from wirelessgym.agent_names import named_agent
 from wirelessgym.checkpoint import read_card
 from wirelessgym.fields import Obs
 from wirelessgym.learned import LearnedAgent

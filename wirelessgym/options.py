@@ -41,6 +41,15 @@ def check_options(who: str, owner: type, options: Mapping[str, Any]) -> None:
             raise ValueError(f"{who}: {option}: {refusal(problem, schema)}, got {value!r:.200}") from None
 
 
+def accepts_none(owner: type, option: str) -> bool:
+    """Whether the annotation of an option lets it be None; no where it has none, or one for type checkers only."""
+    hints = _hints(owner)
+    try:
+        return option in hints and _adapter(hints[option]).validate_python(None) is None
+    except ValidationError:
+        return False
+
+
 def is_number(value: object) -> bool:
     """Whether ``value`` is a real number; truth values aren't."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

@@ -83,6 +83,16 @@ def test_system_level_channels_equal_sionnas_public_path(overrides):
     assert largest_error(ours, reference) < 2e-5
 
 
+@pytest.mark.parametrize("overrides", [{}, {"model": "umi", "sight": "mixed"}, {"model": "inh", "sight": "mixed"}], ids=str)
+def test_rays_are_those_that_sionna_shuffles_itself_to_the_last_bit(overrides):
+    channel = Channel(load_scenario("uma-nlos-32", overrides), USERS, 1)
+    ours = channel.sample(SEED, NUMBER)
+    with sionna_hooks.shuffled_by_sionna():
+        theirs = channel.sample(SEED, NUMBER)
+    for name, value in vars(ours.rays).items():
+        assert torch.equal(value, getattr(theirs.rays, name)), name
+
+
 @pytest.mark.parametrize(
     ("letter", "user_panel"),
     [("a", {}), ("c", {}), ("d", {}), ("e", {}), ("c", TWO_COLUMNS), ("d", CROSSED), ("e", TWO_BY_TWO), ("a", CROSSED_PAIR)],

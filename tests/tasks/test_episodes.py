@@ -108,12 +108,6 @@ def test_global_random_state_is_neither_read_nor_changed(name, scenario, overrid
     assert np.array_equal(states[2], np.random.get_state()[1])  # noqa: NPY002
 
 
-def test_generators_of_one_seed_never_coincide():
-    numbers = torch.arange(20_000)
-    seeds = {g.initial_seed() for g in generators(torch.zeros_like(numbers), numbers, "channel")}
-    assert len(seeds) == len(numbers)
-
-
 def test_rows_drawn_with_and_without_a_direct_ray_fit_together():
     task = make_task("channel_prediction", "uma-nlos-16", model="umi", sight="mixed", num_subcarriers=2)
     state, _ = task.reset(range(8), 3)

@@ -13,7 +13,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sionna.phy.channel.utils as channel_utils
@@ -32,9 +34,11 @@ from torch import Tensor
 
 from wirelessgym.channel.clusters import Clusters, LineOfSight
 from wirelessgym.channel.same_bits import SameBitsTorch
+from wirelessgym.channel.shuffling import coupling_orders, take_clusters
 from wirelessgym.scenario import Panel
 
 _RANDOM_MODULES = (cdl, channel_coefficients, lsp, rays, system_level_scenario, tdl, uma_scenario, channel_utils)
+_SHUFFLED_BY_SIONNA: ContextVar[bool] = ContextVar("shuffled_by_sionna", default=False)
 _LOCK = threading.Lock()  # the replacement is process-wide, so one thread draws at a time
 
 
@@ -46,25 +50,29 @@ def episode_randomness(rows: Sequence[torch.Generator]) -> Iterator[None]:
     the same bits whatever the batch, see `SameBitsTorch`.
     """
 
-    def stacked(draw: Callable[..., Tensor], size: Sequence[int]) -> Tensor:
-        first, *rest = (int(n) for n in size)
+    def filled(size: Sequence[int], dtype: Any, draw: Callable[..., Tensor], *limits: int) -> Tensor:
+        first = int(size[0])
         if first % len(rows):
             raise RuntimeError(f"Sionna drew {first} rows for {len(rows)} episodes; is this Sionna 2.2?")
-        each = first // len(rows)
-        return torch.cat([draw((each, *rest), generator=g) for g in rows])
+        result = torch.empty(*(int(n) for n in size), dtype=dtype)
+        for part, own in zip(result.view(len(rows), -1), rows, strict=True):
+            draw(part, *limits, generator=own)
+        return result
 
     def rand(size: Sequence[int], *, dtype: Any = None, device: Any = None, generator: Any = None) -> Tensor:
-        return stacked(lambda s, generator: torch.rand(s, dtype=dtype, generator=generator), size)
+        return filled(size, dtype, Tensor.uniform_)
 
     def normal(
-        size: Sequence[int], *, mean: Any = 0.0, std: Any = 1.0, dtype: Any = None, device: Any = None, generator: Any = None
+        size: Sequence[int], *, mean: Any = None, std: Any = None, dtype: Any = None, device: Any = None, generator: Any = None
     ) -> Tensor:
-        return stacked(lambda s, generator: torch.randn(s, dtype=dtype, generator=generator), size) * std + mean
+        drawn = filled(size, dtype, Tensor.normal_)
+        drawn = drawn if std is None else drawn * std
+        return drawn if mean is None else drawn + mean
 
     def randint(
         low: int, high: int, size: Sequence[int], *, dtype: Any = None, device: Any = None, generator: Any = None
     ) -> Tensor:
-        return stacked(lambda s, generator: torch.randint(low, high, s, dtype=dtype, generator=generator), size)
+        return filled(size, dtype or torch.int64, Tensor.random_, low, high)
 
     def sample_bernoulli(shape: Sequence[int], p: Any, precision: Any = None, device: Any = None) -> Tensor:
         return rand(shape) < p
@@ -119,11 +127,54 @@ class Geometry:
 
 
 def system_level_rays(model: Any) -> Any:
-    """Draw the rays of a placed model with their initial phases; call within `episode_randomness`."""
-    drawn = model._ray_sampler(model._lsp)
+    """Draw the rays of a placed model with their initial phases; call within `episode_randomness`.
+
+    They are those that Sionna's own sampler draws; a third of its time goes into shuffling them, which is done here.
+    """
+    sampler = model._ray_sampler
+    if _SHUFFLED_BY_SIONNA.get():
+        return _with_phases(model, sampler(model._lsp))
+    sampler._random_coupling = partial(_random_coupling, sampler)
+    try:
+        drawn = sampler(model._lsp)
+    finally:
+        del sampler._random_coupling
+    return _with_phases(model, drawn)
+
+
+@contextmanager
+def shuffled_by_sionna() -> Iterator[None]:
+    """Leave the shuffling of rays to Sionna, so that tests and benchmarks can compare: the bits are the same."""
+    token = _SHUFFLED_BY_SIONNA.set(True)
+    try:
+        yield
+    finally:
+        _SHUFFLED_BY_SIONNA.reset(token)
+
+
+def _with_phases(model: Any, drawn: Any) -> Any:
     if drawn.phases is None:
         drawn.phases = model._cir_sampler._step_10(drawn.aoa.shape)
     return drawn
+
+
+def _random_coupling(
+    sampler: Any, aoa: Tensor, aod: Tensor, zoa: Tensor, zod: Tensor, strongest: Tensor, by_delay: Tensor
+) -> tuple[Tensor, ...]:
+    """What Sionna's method of this name returns, from the same draws.
+
+    Args:
+        sampler: Sionna's ray sampler.
+        aoa: angles, shape (batch, stations, users, clusters, rays).
+        aod: likewise.
+        zoa: likewise.
+        zod: likewise.
+        strongest: the two strongest clusters, shape (batch, stations, users, 2).
+        by_delay: order of clusters in which draws are used, shape (batch, stations, users, clusters).
+    """
+    angles = (aoa, aod, zoa, zod)
+    keys = (take_clusters(sampler._spatial_normal(x.shape, use_sign_matrix=True), by_delay) for x in angles)
+    return tuple(x.gather(-1, coupling_orders(k, strongest)) for x, k in zip(angles, keys, strict=True))
 
 
 def system_level_clusters(model: Any, drawn: Any, *, direct_ray: bool) -> tuple[Clusters, Geometry]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from wirelessgym.agent import Agent
-from wirelessgym.agent_spec import LONGEST_NAME, AgentSpec, check_description, described, is_own, named_agent, own_spec, unique
+from wirelessgym.agent_names import named_agent
+from wirelessgym.agent_spec import LONGEST_NAME, AgentSpec, check_description, described, is_own, own_spec, unique
 from wirelessgym.isolation.pickles import carries_foreign_code, label, pickled_agent
 from wirelessgym.isolation.process import TIMEOUT_S, AgentFailure, AgentProcess, clean, search_path
 from wirelessgym.isolation.remote import RemoteAgent

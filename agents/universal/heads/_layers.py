@@ -7,8 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-TINY = 1e-30  # below what any path loss leaves, above the smallest float32
-LEAST_NOISE = 1e-9  # relative to the channel's power per entry
+from ..._floors import LEAST_NOISE as LEAST_NOISE
+from ..._floors import TINY as TINY
 
 
 def mlp(*sizes: int, bias: bool = True) -> torch.nn.Sequential:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from universal_agents import TINY_BACKBONE, episodes, stirred, tone, universal
-from wirelessgym.agents.universal.heads.classical_init._doppler import (
+from wirelessgym.agents._doppler import (
     FREQUENCIES,
     covariance,
     predict,
@@ -18,7 +18,7 @@ from wirelessgym.agents.universal.heads.classical_init._doppler import (
     spectra,
     waves,
 )
-from wirelessgym.agents.universal.heads.classical_init.channel_prediction import HIGHEST_DOPPLER, highest_doppler
+from wirelessgym.agents._strong_bins import HIGHEST_DOPPLER, highest_doppler
 
 from wirelessgym import make_agent
 from wirelessgym.learned import LearnedAgent

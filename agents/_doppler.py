@@ -18,7 +18,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .._layers import TINY
+from ._floors import TINY
 
 FREQUENCIES = 48
 TURNS = 10
