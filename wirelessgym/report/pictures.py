@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from wirelessgym.agent import Agent
-from wirelessgym.agent_spec import is_own, named_agent
+from wirelessgym.agent_names import named_agent
+from wirelessgym.agent_spec import is_own
 from wirelessgym.options import split
 from wirelessgym.record import Record
 from wirelessgym.registry import make_task, own_ids
