@@ -55,10 +55,12 @@ def values(name, metric):
 
 
 def script(name):
-    """A script of the records' folder as a module."""
+    """A script of the records' folder as a module, found beside it as Python finds a script's neighbours."""
     spec = importlib.util.spec_from_file_location(name, ROOT / f"records/{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "records")
+        spec.loader.exec_module(module)
     return module
 
 
