@@ -83,7 +83,10 @@ def test_system_level_channels_equal_sionnas_public_path(overrides):
     assert largest_error(ours, reference) < 2e-5
 
 
-@pytest.mark.parametrize("overrides", SYSTEM_LEVEL[:9], ids=lambda o: "-".join(map(str, o.values())))
+CROWD = {"channel.spatial_consistency": True, "channel.drop": {"users_per_group": 2, "group_radius_m": 3}}
+
+
+@pytest.mark.parametrize("overrides", [*SYSTEM_LEVEL[:9], CROWD], ids=lambda o: "-".join(map(str, o.values())))
 def test_drops_are_those_that_sionna_samples_by_itself_to_the_last_bit(overrides):
     channel = Channel(load_scenario("uma-nlos-32", {"channel.drop.indoor_probability": 0.3, **overrides}), USERS, 1)
     ours = channel.sample(SEED, NUMBER)

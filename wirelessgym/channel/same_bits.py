@@ -16,7 +16,10 @@ _VECTOR = 64  # no fewer elements than any vector loop takes at once
 
 
 class SameBitsTorch:
-    """Stands in for the module ``torch``: ``pow`` and ``atan2`` work on whole vectors only, by padding; the rest is torch's."""
+    """Stands in for the module ``torch``: ``pow`` and ``atan2`` work on whole vectors only, by padding; the rest is torch's.
+
+    ``matmul`` takes another routine for a batch of one than for several, so that goes as a batch of two.
+    """
 
     def __getattr__(self, name: str) -> Any:
         value = vars(self)[name] = getattr(torch, name)  # asked once: a drop looks up some seven hundred names
@@ -31,6 +34,13 @@ class SameBitsTorch:
     def atan2(y: Tensor, x: Tensor) -> Tensor:
         """``torch.atan2``."""
         return _padded(torch.atan2, y, x)
+
+    @staticmethod
+    def matmul(a: Tensor, b: Tensor) -> Tensor:
+        """``torch.matmul``."""
+        if a.ndim < 3 or a.shape[:-2] != b.shape[:-2] or a.shape[:-2].numel() > 1:
+            return torch.matmul(a, b)
+        return torch.matmul(torch.cat([a, a]), torch.cat([b, b]))[:1]
 
 
 def _padded(function: Callable[..., Tensor], *args: Any) -> Tensor:

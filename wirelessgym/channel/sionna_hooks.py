@@ -124,10 +124,18 @@ class Geometry:
 
 def system_level_rays(model: Any) -> Any:
     """Draw the rays of a placed model with their initial phases; call within `episode_randomness`."""
-    drawn = model._ray_sampler(model._lsp)
-    if drawn.phases is None:
-        drawn.phases = model._cir_sampler._step_10(drawn.aoa.shape)
+    sampler = model._ray_sampler
+    sampler._random_initial_phases = _none_yet
+    try:
+        drawn = sampler(model._lsp)
+    finally:
+        del sampler._random_initial_phases
+    drawn.phases = model._cir_sampler._step_10(drawn.aoa.shape)
     return drawn
+
+
+def _none_yet(by_delay: Tensor) -> None:
+    """Stands in for spatially consistent phases: between users that stand some wavelengths apart they are independent."""
 
 
 def system_level_clusters(model: Any, drawn: Any, *, direct_ray: bool) -> tuple[Clusters, Geometry]:
