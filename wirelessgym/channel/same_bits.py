@@ -22,7 +22,8 @@ class SameBitsTorch:
     """
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
+        value = vars(self)[name] = getattr(torch, name)  # asked once: a drop looks up some seven hundred names
+        return value
 
     @staticmethod
     def pow(base: Any, exponent: Any) -> Tensor:
@@ -50,3 +51,6 @@ def _padded(function: Callable[..., Tensor], *args: Any) -> Tensor:
     flat = iter([torch.nn.functional.pad(t.reshape(-1), (0, padding), value=1.0) for t in tensors])
     result = function(*(next(flat) if isinstance(a, Tensor) else a for a in args))
     return result[:size].view(tensors[0].shape)
+
+
+same_bits_torch = SameBitsTorch()

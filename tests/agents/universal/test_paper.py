@@ -8,9 +8,9 @@ import pytest
 import torch
 from learned_agents import bfloat16_changes_the_loss_by, equal_actions, learned, parameters_without_gradient, train
 from torch import Tensor
+from wirelessgym.agents.universal.heads.paper.detection import PatchEncoder
 
 from wirelessgym import make_agent, make_task
-from wirelessgym.agents.universal.heads.paper.detection import PatchEncoder
 from wirelessgym.check import check_agent
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.task import Task

@@ -101,9 +101,10 @@ class SystemLevel(TR38901):
     def sample(self, scenario: Scenario, prepared: Any, num_users: int, seed: Tensor, episode: Tensor) -> Drop:
         """See `ChannelKind.sample`: TR 38.901, section 7.5, steps 1 to 10."""
         from wirelessgym.channel.sionna_hooks import episode_randomness, system_level_clusters, system_level_rays
+        from wirelessgym.channel.sionna_shortcuts import shortcuts
 
         rows = generators(seed, episode, "channel")
-        with episode_randomness(rows), torch.no_grad():
+        with episode_randomness(rows), shortcuts(prepared), torch.no_grad():
             place_users(prepared, scenario, self, num_users, rows)
             drawn = system_level_rays(prepared)
         clusters, geometry = system_level_clusters(prepared, drawn, direct_ray=self.sight != "nlos")
