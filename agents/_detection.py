@@ -6,14 +6,19 @@ symbols of unit mean energy. The channel is the same in all slots, so filters ar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from wirelessgym.fields import Action, Obs
-from wirelessgym.modulation import constellation, llrs
+from wirelessgym.modulation import constellation, llrs, llrs_of_logits
 from wirelessgym.spec import TaskSpec
 
 from ._linear import active_users
+
+LEAST_NOISE = 1e-9  # relative to the channel's power per entry
+LARGEST_CHUNK = 2**18  # hypotheses weighed at once: 1 MB for a number about each
 
 
 def noise_power_of(obs: Obs, who: str) -> Tensor:
@@ -56,6 +61,19 @@ def answer(task: TaskSpec, symbols: Tensor, estimate: Tensor, variance: Tensor) 
     return {"symbols": symbols, "llrs": llrs(estimate, variance.expand(estimate.shape), points_of(task, estimate))}
 
 
+def from_logits(task: TaskSpec, logits: Tensor, points: Tensor, soft: bool = True) -> Action:
+    """Return the action that the log-probabilities of the points imply.
+
+    Args:
+        task: the detection task.
+        logits: shape (batch, slots, users, points), up to a constant.
+        points: shape (points,).
+        soft: whether symbols are posterior means or the likeliest points.
+    """
+    symbols = (torch.softmax(logits, -1) * points).sum(-1) if soft else points[logits.argmax(-1)]
+    return {"symbols": symbols, "llrs": llrs_of_logits(logits)} if wants_llrs(task) else symbols
+
+
 def transposed(obs: Obs) -> Tensor:
     """The channel with users first, shape (batch, users, antennas)."""
     return obs["csi"].mT
@@ -64,6 +82,34 @@ def transposed(obs: Obs) -> Tensor:
 def matched(obs: Obs) -> Tensor:
     """What each user's own channel collects, ``H^H y``, shape (batch, slots, users)."""
     return obs["received"] @ obs["csi"].conj()
+
+
+def sufficient_statistics(obs: Obs, who: str, dtype: torch.dtype = torch.complex64) -> tuple[Tensor, Tensor]:
+    """Return what a received vector tells of its symbols x: their log-likelihood is ``2 Re(x^H collected) - x^H gram x``.
+
+    Args:
+        obs: an observation.
+        who: needs the noise power, for the error.
+        dtype: to calculate in.
+
+    Returns:
+        ``H^H H / noise_power``, shape (batch * slots, users, users), and ``H^H y / noise_power``, shape (batch * slots, users).
+
+    Raises:
+        ValueError: if the task hides the noise power.
+    """
+    noise_power = noise_power_of(obs, who)
+    noise_power = torch.maximum(noise_power, LEAST_NOISE * obs["csi"].abs().square().flatten(1).mean(-1))[:, None, None]
+    csi, received = obs["csi"].to(dtype), obs["received"].to(dtype)
+    gram = (csi.mH @ csi) / noise_power
+    return gram.repeat_interleave(received.shape[1], 0), ((received @ csi.conj()) / noise_power).flatten(0, 1)
+
+
+def in_chunks(statistics: tuple[Tensor, Tensor], candidates: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Split `sufficient_statistics` into groups of received vectors with bounded memory for ``candidates`` hypotheses on each."""
+    rows = max(1, LARGEST_CHUNK // candidates)
+    gram, collected = statistics
+    return zip(gram.split(rows), collected.split(rows), strict=True)
 
 
 def zero_forcing(obs: Obs) -> tuple[Tensor, Tensor]:

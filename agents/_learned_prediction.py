@@ -1,9 +1,9 @@
 """What the learned channel predictors of the literature share: every antenna is a series of its own.
 
 An antenna's slot is a vector of ``2 subcarriers`` reals, (re, im) of one subcarrier after the other. Each antenna of an episode
-becomes a row of the batch; what they have in common is not used. Source: Liu et al., "LLM4CP", J. Commun. Inf. Netw. 9(2), 2024,
-and arXiv 2412.20772, which normalise by the mean and deviation of a whole batch; here it is each episode's own root mean square,
-so that no row depends on the others.
+becomes a row of the batch, normalised by the mean and deviation of its own past; what antennas have in common is not used. So a
+row's statistics don't depend on the array, and training may use a small one. Source: Liu et al., "LLM4CP", J. Commun. Inf. Netw.
+9(2), 2024, and arXiv 2412.20772, whose code takes mean and deviation over a whole batch; then rows would depend on each other.
 """
 
 from __future__ import annotations
@@ -52,17 +52,35 @@ class PerAntennaPredictor(LearnedAgent):
         csi = obs["csi"]
         weights = cast(_PerAntenna, self.weights(task))
         weights.require(self.name, past=csi.shape[1], future=num_future(task), subcarriers=csi.shape[3])
-        scale = root_mean_square(csi)
-        series = torch.view_as_real((csi / scale).transpose(1, 2).contiguous()).flatten(-2).flatten(0, 1)
-        predicted = weights.network(series).float().unflatten(-1, (-1, 2)).contiguous()
-        future = torch.view_as_complex(predicted).unflatten(0, (len(csi), -1)).transpose(1, 2)
-        return future * scale
+        standard = Standardised(csi)
+        return standard.restored(weights.network(standard.series))
 
 
-def root_mean_square(csi: Tensor) -> Tensor:
-    """Root mean square of each row's entries, shape (batch, 1, 1, 1), at least the smallest positive number."""
-    mean_power = csi.abs().square().flatten(1).mean(-1)
-    return mean_power.clamp_min(torch.finfo(mean_power.dtype).tiny).sqrt()[:, None, None, None]
+class Standardised:
+    """Channels as series per antenna, each with a mean of zero and a deviation of one over its real numbers.
+
+    Args:
+        csi: shape (batch, past, antennas, subcarriers), complex64.
+
+    Attributes:
+        series: shape (batch * antennas, past, 2 subcarriers), float32.
+    """
+
+    series: Tensor
+
+    def __init__(self, csi: Tensor) -> None:
+        self._batch = len(csi)
+        series = torch.view_as_real(csi.transpose(1, 2).contiguous()).flatten(-2).flatten(0, 1)
+        self._mean = series.flatten(1).mean(-1)[:, None, None]
+        centred = series - self._mean
+        power = centred.square().flatten(1).mean(-1)
+        self._deviation = power.clamp_min(torch.finfo(power.dtype).tiny).sqrt()[:, None, None]
+        self.series = centred / self._deviation
+
+    def restored(self, series: Tensor) -> Tensor:
+        """Map standardised series (batch * antennas, slots, 2 subcarriers) to channels (batch, slots, antennas, subcarriers)."""
+        numbers = (series.float() * self._deviation + self._mean).unflatten(-1, (-1, 2)).contiguous()
+        return torch.view_as_complex(numbers).unflatten(0, (self._batch, -1)).transpose(1, 2)
 
 
 class TokenEmbedding(nn.Module):

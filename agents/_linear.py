@@ -54,3 +54,10 @@ def equal_power(directions: Tensor, tx_power: Tensor) -> Tensor:
     """Give each user of ``directions`` (unit-norm or zero rows) the same share of ``tx_power``, shape (batch,), W."""
     share = tx_power / active_users(directions).sum(-1).clamp_min(1)
     return directions * share.sqrt()[:, None, None]
+
+
+def block_diagonal(blocks: Tensor) -> Tensor:
+    """Block-diagonal matrices: (..., parts, n, n) to (..., parts * n, parts * n)."""
+    parts, size = blocks.shape[-3:-1]
+    identity = torch.eye(parts, dtype=blocks.dtype, device=blocks.device)
+    return (blocks[..., None, :] * identity[:, None, :, None]).reshape(*blocks.shape[:-3], parts * size, parts * size)

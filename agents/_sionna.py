@@ -8,11 +8,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from wirelessgym.fields import Action, Obs
-from wirelessgym.modulation import llrs_of_logits
-from wirelessgym.spec import TaskSpec
+from wirelessgym.fields import Obs
 
-from ._detection import wants_llrs
 from ._linear import active_users
 
 
@@ -39,16 +36,3 @@ def reduced_channel(obs: Obs, noise_power: Tensor) -> tuple[Tensor, Tensor, Tens
     channel = channel[:, None].expand(-1, received.shape[1], -1, -1)
     identity = torch.eye(channel.shape[-1], dtype=channel.dtype, device=channel.device)
     return received, channel, identity.expand_as(channel)
-
-
-def from_logits(task: TaskSpec, logits: Tensor, points: Tensor, soft: bool) -> Action:
-    """Return the action that the log-probabilities of the points imply.
-
-    Args:
-        task: the detection task.
-        logits: shape (batch, slots, users, points), up to a constant.
-        points: shape (points,).
-        soft: whether symbols are posterior means or the likeliest points.
-    """
-    symbols = (torch.softmax(logits, -1) * points).sum(-1) if soft else points[logits.argmax(-1)]
-    return {"symbols": symbols, "llrs": llrs_of_logits(logits)} if wants_llrs(task) else symbols

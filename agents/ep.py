@@ -17,13 +17,17 @@ from wirelessgym.modulation import bits_of
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
-from ._detection import noise_power_of, points_of
-from ._sionna import from_logits, reduced_channel, sionna_phy
+from ._detection import from_logits, noise_power_of, points_of
+from ._sionna import reduced_channel, sionna_phy
 
 
 @dataclass(frozen=True)
 class EP(Agent):
     """Detect with `sionna.phy.mimo.EPDetector`. Symbols are posterior means over its soft output, or decisions.
+
+    The default iterations and damping have the least geometric mean of NMSE over eleven settings (`uma-nlos-32`; 8 users with
+    16-QAM from 0 to 20 dB, 8 with QPSK and 4 with 16-QAM from 0 to 10 dB), 150 training episodes each, among 5 to 80 iterations
+    and damping 0.1 to 0.95.
 
     Args:
         iterations: rounds of moment matching.
@@ -34,8 +38,8 @@ class EP(Agent):
         ValueError: for an option out of range.
     """
 
-    iterations: int = 10
-    damping: float = 0.9
+    iterations: int = 20
+    damping: float = 0.95
     soft: bool = True
     tasks = ("detection",)
 

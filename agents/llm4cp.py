@@ -1,8 +1,8 @@
-"""LLM4CP: convolutions in delay and frequency in front of a GPT-2 that is frozen except for its normalisations.
+"""LLM4CP: convolutions in delay and frequency in front of a language model that is frozen except for its normalisations.
 
 Source: Liu, Liu, Gao, Cheng, Yang, "LLM4CP: adapting large language models for channel prediction", J. Commun. Inf. Netw. 9(2),
-2024, and its released code. No pretrained GPT-2 comes with this package and none is fetched: by default the GPT-2 has its shape
-but random weights, so this is LLM4CP's architecture without LLM4CP's pretraining. Give a folder with a GPT-2 to have both.
+2024, and its released code. No pretrained GPT-2 comes with this package and none is fetched: SmolLM2's first layers stand in
+for GPT-2's by default. Give a folder with a GPT-2 to have LLM4CP's own.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Network(nn.Module):
     backbone_digest: Tensor
 
     def __init__(self, agent: LLM4CP, past: int, future: int, width: int) -> None:
-        from .universal.gpt2 import first_layers  # transformers takes seconds to import
+        from .universal.frozen_layers import first_layers  # transformers takes seconds to import
 
         super().__init__()
         self.delay = CSIAttention(agent.patch, agent.channels, agent.blocks)
@@ -72,7 +72,7 @@ class _Network(nn.Module):
         self.backbone = first_layers(agent.backbone, agent.layers)
         frozen = {name: p for name, p in self.backbone.named_parameters() if not p.requires_grad}
         self.register_buffer("backbone_digest", torch.tensor(list(bytes.fromhex(tensors_digest(frozen))), dtype=torch.uint8))
-        tokens = int(self.backbone.config.n_embd)  # type: ignore[union-attr, arg-type]
+        tokens = int(self.backbone.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.embed = TokenEmbedding(width, tokens, past)
         self.mix_slots = nn.Linear(past, past)
         self.output = nn.Linear(tokens, width)
@@ -82,7 +82,8 @@ class _Network(nn.Module):
         spectrum = torch.view_as_complex(series.unflatten(-1, (-1, 2)))
         delays = to_delays(spectrum)  # unitary, where the released code divides by the number of subcarriers
         image = self.frequency(_image(spectrum)) + self.delay(_image(delays))
-        tokens = self.mix_slots(self.embed(image.movedim(1, -1).flatten(-2)).mT).mT
+        # In order of memory, or each of the backbone's layers would copy its weights for every series: five times slower.
+        tokens = self.mix_slots(self.embed(image.movedim(1, -1).flatten(-2)).mT).mT.contiguous()
         hidden = self.backbone(inputs_embeds=tokens, use_cache=False).last_hidden_state
         return self.to_future(self.output(hidden).mT).mT
 
@@ -94,14 +95,14 @@ def _image(values: Tensor) -> Tensor:
 
 @dataclass(eq=False, kw_only=True)
 class LLM4CP(PerAntennaPredictor):
-    """Predict with GPT-2's layers between learned encoders and decoders.
+    """Predict with a language model's layers between learned encoders and decoders.
 
     Checkpoints hold what is trained, and a digest of the frozen weights, which are not in them.
 
     Args:
-        backbone: ``"gpt2-random"``: the small GPT-2's shape with random weights; or a folder with a GPT-2 as transformers saves
-            it. Layer normalisations and position vectors are trained, all else in it is frozen.
-        layers: of the GPT-2, from the first on.
+        backbone: ``"smollm2-135m"``; ``"gpt2-random"``: the small GPT-2's shape with random weights; or a folder with a GPT-2 as
+            transformers saves it. Normalisations, and GPT-2's position vectors, are trained, all else in it is frozen.
+        layers: of the language model, from the first on.
         patch: slots that are mixed before the convolutions; divides the past slots.
         channels: of the convolutions.
         blocks: residual blocks in each of the two branches.
@@ -110,7 +111,7 @@ class LLM4CP(PerAntennaPredictor):
         ValueError: for an option out of range.
     """
 
-    backbone: str | Path = "gpt2-random"
+    backbone: str | Path = "smollm2-135m"
     layers: int = 6
     patch: int = 4
     channels: int = 64
@@ -130,7 +131,7 @@ class LLM4CP(PerAntennaPredictor):
 
         Raises:
             FileNotFoundError: if there is no such backbone.
-            ValueError: if the patches don't fit the past slots, or the backbone is no GPT-2 with as many layers.
+            ValueError: if the patches don't fit the past slots, or the backbone is none of these, or has fewer layers.
         """
         if past % self.patch:
             raise ValueError(f"patch: expected a divisor of the {past} past slots of the task, got {self.patch}")
@@ -147,12 +148,14 @@ class LLM4CP(PerAntennaPredictor):
         """Put `saved_tensors` of another agent with the same options into this one.
 
         Raises:
-            CheckpointError: if they were trained around another GPT-2, or don't fit.
+            CheckpointError: if they were trained around another language model, or don't fit.
         """
         own = super().saved_tensors()
         if _DIGEST in own and _DIGEST in tensors and not torch.equal(own[_DIGEST].cpu(), tensors[_DIGEST].cpu()):
             expected, got = (bytes(digest.tolist()).hex()[:12] for digest in (tensors[_DIGEST], own[_DIGEST]))
-            raise CheckpointError(f"{self.name}: the checkpoint belongs to the GPT-2 {expected}, got {got} ({self.backbone})")
+            raise CheckpointError(
+                f"{self.name}: the checkpoint belongs to the language model {expected}, got {got} ({self.backbone})"
+            )
         frozen = self._frozen() if own else set()
         super().load_tensors({**{name: own[name] for name in frozen}, **tensors})
 

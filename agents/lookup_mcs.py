@@ -11,11 +11,12 @@ ARQ protocols", IEEE Trans. Commun. 44(9), 1996.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from wirelessgym.agent import Agent
+from wirelessgym.agent import Agent, Training
 from wirelessgym.fields import Obs
 from wirelessgym.link.mcs import HIGHEST_MCS, LOWEST_MCS
 from wirelessgym.rollouts import Rollout
@@ -38,6 +39,7 @@ class LookupMCS(Agent):
 
     table: tuple[int, ...] = (5, 5, 6, 9, 13, 16, 16, 23, 25, 27, 28, 28, 21, 23, 23, 24)
     tasks = ("link_adaptation",)
+    training: ClassVar[Training] = "fitted"
 
     def __post_init__(self) -> None:
         if len(self.table) != REPORTS or not all(LOWEST_MCS <= mcs <= HIGHEST_MCS for mcs in self.table):

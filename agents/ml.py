@@ -14,8 +14,8 @@ from wirelessgym.fields import Action, Obs
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
-from ._detection import noise_power_of, points_of
-from ._sionna import from_logits, reduced_channel, sionna_phy
+from ._detection import from_logits, noise_power_of, points_of
+from ._sionna import reduced_channel, sionna_phy
 
 LARGEST_SEARCH = 2**20
 

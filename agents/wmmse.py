@@ -39,6 +39,8 @@ class WMMSE(Agent):
         tolerance: each row stops as soon as an iteration raises its rate by less than this fraction; 0 runs them
             all. A row's result doesn't depend on the other rows, and the iteration ends when all have stopped.
         seed: of the random initialisation.
+        starts: how many initialisations to try: ``initialisation``, then ``"rzf"`` and ``"mrt"``, then random ones. Each row
+            keeps the one that ends with the highest sum rate on the channel as it is known.
 
     Raises:
         ValueError: for an option out of range.
@@ -48,6 +50,7 @@ class WMMSE(Agent):
     initialisation: Initialisation = "rzf"
     tolerance: float = 0.0
     seed: int = 0
+    starts: int = 1
     tasks = ("precoding",)
 
     def __post_init__(self) -> None:
@@ -59,6 +62,8 @@ class WMMSE(Agent):
             )
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance: expected a number in [0, 1), got {self.tolerance}")
+        if self.starts < 1:
+            raise ValueError(f"starts: expected an integer >= 1, got {self.starts}")
 
     @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Tensor:
@@ -80,8 +85,31 @@ class WMMSE(Agent):
         csi, tx_power = obs["csi"], obs["tx_power"]
         noise_to_power = obs["noise_power"] / tx_power
         gram = csi.conj() @ csi.mT
-        mixing, weights = self._start(csi, gram, obs["noise_power"], tx_power), torch.zeros_like(csi.real[..., 0])
-        running = torch.ones_like(tx_power, dtype=torch.bool)
+        best, *others = (
+            self._climbed(gram, self._start(start, seed, csi, gram, obs["noise_power"], tx_power), noise_to_power)
+            for start, seed in self._starts()
+        )
+        for other in others:
+            better = other[2] > best[2]
+            best = (
+                torch.where(better[:, None, None], other[0], best[0]),
+                torch.where(better[:, None], other[1], best[1]),
+                torch.maximum(other[2], best[2]),
+            )
+        mixing, weights, _ = best
+        per_user = (mixing.conj() * (gram @ mixing)).sum(-2).real.clamp_min(0)
+        return shares(per_user, tx_power), shares(weights, tx_power)
+
+    def _starts(self) -> list[tuple[Initialisation, int]]:
+        """Initialisations in the order in which they are tried, each with a seed."""
+        named: list[Initialisation] = [self.initialisation, *(each for each in ("rzf", "mrt") if each != self.initialisation)]
+        starts = [(each, self.seed) for each in named]
+        return (starts + [("random", self.seed + 1 + extra) for extra in range(self.starts)])[: self.starts]
+
+    def _climbed(self, gram: Tensor, mixing: Tensor, noise_to_power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The last mixing matrix, the weights that made it, and its sum rate."""
+        weights = torch.zeros_like(gram.real[..., 0])
+        running = torch.ones_like(noise_to_power, dtype=torch.bool)
         for _ in range(self.iterations):
             new_mixing, new_weights, rate = _iterate(gram, mixing, noise_to_power)
             mixing = torch.where(running[:, None, None], new_mixing, mixing)
@@ -91,21 +119,22 @@ class WMMSE(Agent):
                 running = running & (gain > self.tolerance * rate)
                 if not bool(running.any()):
                     break
-        per_user = (mixing.conj() * (gram @ mixing)).sum(-2).real.clamp_min(0)
-        return shares(per_user, tx_power), shares(weights, tx_power)
+        return mixing, weights, _rate(gram, mixing, noise_to_power)
 
-    def _start(self, csi: Tensor, gram: Tensor, noise_power: Tensor, tx_power: Tensor) -> Tensor:
+    def _start(
+        self, initialisation: Initialisation, seed: int, csi: Tensor, gram: Tensor, noise_power: Tensor, tx_power: Tensor
+    ) -> Tensor:
         """Columns ``x_k`` of the first precoder ``w_k = sum_j h_j x_jk``, (batch, users, users), of equal power."""
         users = csi.shape[-2]
         identity = torch.eye(users, dtype=csi.dtype, device=csi.device).expand_as(gram)
-        if self.initialisation == "mrt":
+        if initialisation == "mrt":
             mixing = identity
-        elif self.initialisation == "rzf":
+        elif initialisation == "rzf":
             # The one keeps the matrix regular for users without a channel, whose columns have no power in any case.
             diagonal = mmse_loading(csi, noise_power, tx_power)[:, None] + torch.where(active_users(csi), 0.0, 1.0)
             mixing = torch.linalg.inv(gram + torch.diag_embed(diagonal).to(csi.dtype))
         else:
-            generator = torch.Generator().manual_seed(self.seed)
+            generator = torch.Generator().manual_seed(seed)
             mixing = torch.randn(users, users, dtype=csi.dtype, generator=generator).to(csi.device).expand_as(gram)
         power = (mixing.conj() * (gram @ mixing)).sum(-2, keepdim=True).real
         return mixing * torch.where(power > 0, power, torch.ones_like(power)).rsqrt()

@@ -111,14 +111,15 @@ class NumberHead(Head):
 
 
 class Named(Agent):
-    """An agent with a name, or a number of weights, of the tester's choice."""
+    """An agent with a name, or another thing that agents say of themselves, of the tester's choice."""
 
-    def __init__(self, name="x", parameters=0, fingerprint=""):
-        self._said = {"name": name, "parameters": parameters, "fingerprint": fingerprint}
+    def __init__(self, name="x", parameters=0, fingerprint="", training="none"):
+        self._said = {"name": name, "parameters": parameters, "fingerprint": fingerprint, "training": training}
 
     name = property(lambda self: self._said["name"])
     num_parameters = property(lambda self: self._said["parameters"])
     fingerprint = property(lambda self: self._said["fingerprint"])
+    trained_as = property(lambda self: self._said["training"])
 
     def act(self, task, obs):
         return obs["y"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from noisy_number import Shrink, echo
 
-from wirelessgym.agent_spec import named_agent
+from wirelessgym.agent_names import named_agent
 from wirelessgym.evaluate.players import Players, agent_specs
 from wirelessgym.registry import make_agent, make_task
 
@@ -34,6 +34,15 @@ def test_an_object_of_the_callers_is_described_and_its_digest_follows_its_conten
     assert one(Shrink(0.5)).digest == one(Shrink(0.5)).digest != one(Shrink(0.6)).digest
     module = torch.nn.Linear(2, 3)
     assert one(module).parameters == 9 and one(module).name == "Linear"
+
+
+def test_an_agent_says_what_it_learned_from_and_a_function_cant():
+    assert one("rzf").training == one(Shrink(0.5)).training == "none"
+    assert one("lookup_mcs", "link_adaptation").training == "fitted"
+    assert one(torch.nn.Linear(2, 3)).training == "network"
+    assert one(echo).training is None
+    assert one("mcs_policy:checkpoint=shipped", "link_adaptation").training == "network"
+    assert one("mcs_policy", "link_adaptation").training == "none"  # fresh weights
 
 
 def test_every_copy_of_an_agent_starts_where_it_was_handed_over():

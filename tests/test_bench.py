@@ -63,6 +63,7 @@ def test_the_closed_loop_has_rows_for_decoder_abstraction_and_environment(monkey
         "VectorEnv / task",
         "VectorEnv.step / task.step",
         "VectorEnv.step / task.step",
+        "VectorEnv.step and its infos / task.step",
     ]
     assert all(row.ratio > 0 for row in rows)
-    assert rows[0].target == 4 and rows[1].target == 1 and rows[2].target == rows[3].target == 1.1 and rows[4].target is None
+    assert [row.target for row in rows] == [4, 1, 1.1, 1.1, 1.1, None]

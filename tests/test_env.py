@@ -14,12 +14,17 @@ from toy_task import USERS, Toy
 from wirelessgym.env import Env, VectorEnv
 from wirelessgym.env.pool import EpisodePool
 from wirelessgym.registry import load_scenario
+from wirelessgym.task import Task
 
 HORIZON = 5
 
 
+def toy_of(kind, **options):
+    return kind(scenario=load_scenario("rayleigh-32", {"horizon": HORIZON}), **options)
+
+
 def toy(**options):
-    return Toy(scenario=load_scenario("rayleigh-32", {"horizon": HORIZON}), **options)
+    return toy_of(Toy, **options)
 
 
 def same(first, second):
@@ -47,7 +52,7 @@ def test_the_vector_view_is_gymnasiums_own_batch_of_the_single_view_bit_for_bit(
         obs_too, reward_too, *ended_too, info_too = theirs.step(action)
         assert same(obs, obs_too)
         assert same(tuple(ended), tuple(ended_too))
-        assert same(info, info_too)
+        assert same(dict(info), info_too)
         assert np.array_equal(reward, reward_too)
 
 
@@ -124,6 +129,28 @@ def test_disabled_autoreset_resets_the_masked_rows_and_leaves_the_others():
     obs, *_ = env.step(second)
     assert obs["slot"].tolist() == [1, 2, 1, 1]
     assert same(row(obs, 0), row(obs, 3))
+
+
+class Steady(Toy):
+    """No episode ends before the horizon, so nobody has to look before then."""
+
+    terminated = Task.terminated
+
+
+def test_rows_that_began_at_different_times_end_at_their_own_horizon_whether_or_not_anybody_looks():
+    assert not toy_of(Steady).ends_early and toy().ends_early
+    looking, trusting = (VectorEnv(task, 3, "DISABLED") for task in (toy(), toy_of(Steady)))
+    looking.reset(seed=1), trusting.reset(seed=1)
+    age, restarts = np.zeros(3, int), {1: [False, True, False], 3: [False, False, True]}
+    for step, action in enumerate(actions_for(looking, 4 * HORIZON)):
+        one, other = looking.step(action), trusting.step(action)
+        age += 1
+        assert same(one[:4], other[:4]) and same(dict(one[4]), dict(other[4]))
+        assert one[3].tolist() == (age == HORIZON).tolist()
+        mask = one[3] | np.array(restarts.get(step, [False] * 3))
+        if mask.any():
+            age[mask] = 0
+            assert same(*(env.reset(options={"reset_mask": mask})[0] for env in (looking, trusting)))
 
 
 def test_bad_resets_say_what_was_wrong():

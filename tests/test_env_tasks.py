@@ -67,7 +67,7 @@ def test_gymnasiums_own_batches_see_the_same_episodes(mode, kind):
             first, second = ours.step(action), theirs.step(action)
             assert data_equivalence(first[0], second[0], exact=True)
             assert np.array_equal(first[1], second[1])
-            assert data_equivalence(first[4], second[4], exact=True)
+            assert data_equivalence(dict(first[4]), second[4], exact=True)
     finally:
         theirs.close()
 

@@ -98,6 +98,7 @@ def test_a_strangers_module_is_imported_in_its_own_process_only(tmp_path, monkey
         (Named(None), "name: expected 1 to 100 printable characters, got None"),
         (Named("x" * 5000), "name: expected 1 to 100 printable characters, got 'xxx"),
         (Named("\x1b[2J"), "name: expected 1 to 100 printable characters"),
+        (Named(training="much"), "training: expected 'none', 'fitted', 'network' or None, got 'much'"),
         (Named(parameters="many"), "parameters: expected a number of weights, got 'many'"),
         (Named(fingerprint=3), "fingerprint: expected text, got 3"),
     ],

@@ -18,7 +18,7 @@ IMPORT_BY_NAME = {
     "wirelessgym/doctor.py",
     "wirelessgym/registry.py",
     "wirelessgym/scenario/kinds.py",
-    "wirelessgym/agent_spec.py",
+    "wirelessgym/agent_names.py",
     "agents/_sionna.py",
     "agents/universal/heads/__init__.py",
     "agents/universal/nf4.py",

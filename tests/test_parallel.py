@@ -16,7 +16,7 @@ from work_items import ANSWER_BYTES, add, die, die_while_answering, pid
 from wirelessgym import evaluate
 from wirelessgym.evaluate import compare, estimate
 from wirelessgym.evaluate.shards import Shard
-from wirelessgym.parallel import Automatic, Executor, Here, WorkerError, make_executor, processes
+from wirelessgym.parallel import Automatic, Executor, Here, WorkerError, make_executor, processes, windowed
 from wirelessgym.parallel.processes import Processes
 from wirelessgym.record import read_records
 from wirelessgym.registry import make_task
@@ -82,6 +82,11 @@ def test_local_processes_work_on_items_as_they_are_needed_and_are_reused():
         with pytest.raises(WorkerError, match="a worker process ended while it worked"):
             list(executor.run(die, [1], 0))
     assert executor._pool is None
+
+
+def test_items_that_finished_together_come_in_order():
+    handed = list(windowed("abcdef", 4, str.upper, lambda under_way: under_way[::-1]))
+    assert handed == list(enumerate("ABCDEF"))
 
 
 def test_every_item_gets_a_process_of_its_own_if_asked():

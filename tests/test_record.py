@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from synthetic import record
 
-from wirelessgym import record as module
+from wirelessgym import provenance as module
 from wirelessgym.record import RecordError, RecordSchemaError, Sweep, read_record, read_records, write_record
 
 
@@ -93,7 +93,7 @@ def test_provenance_names_the_commit_only_where_the_package_itself_is_tracked(tm
     package.mkdir()
     (package / "__init__.py").write_text("")
     monkeypatch.setattr(module, "__file__", str(package / "record.py"))
-    state = module._source_state.__wrapped__
+    state = module.source_state.__wrapped__
     assert state() == (None, None)
     git("init", "--quiet")
     git("commit", "--quiet", "--allow-empty", "--message", "somebody else's")

@@ -16,7 +16,6 @@ from wirelessgym.toml import to_toml
 from wirelessgym.train import ConfigurationError, read_configuration
 from wirelessgym.train.config import LARGEST_SEED, first_difference
 from wirelessgym.train.sampling import Job, entry_of, training_jobs, uses, validation_jobs
-from wirelessgym.train.setup import configured_agent
 
 PRECODING = {"task": "precoding", "scenario": "rayleigh-32", "batch": 4, "validation_episodes": 10}
 DETECTION = {"task": "detection", "scenario": "rayleigh-32", "batch": 3, "validation_episodes": 2}
@@ -120,25 +119,25 @@ def test_none_means_none_where_that_is_the_default_only():
 def test_an_option_of_the_agent_is_none_where_its_type_has_it_only(given, tmp_path: Path):
     written = config("agent_options.word=none", agent="learnable:Limited", agent_options=given)
     (tmp_path / "run.toml").write_text(to_toml(written.plain()))
-    agent = configured_agent(read_configuration(tmp_path / "run.toml"))
+    agent = read_configuration(tmp_path / "run.toml").make_agent()
     assert (agent.limit, agent.word) == (None, "none")
 
 
 def test_no_option_is_none_where_types_are_known_to_type_checkers_only():
-    agent = configured_agent(config("agent_options.word=none", agent="learnable:Untold"))
+    agent = config("agent_options.word=none", agent="learnable:Untold").make_agent()
     assert (agent.word, agent.path) == ("none", None)
 
 
 @pytest.mark.parametrize(("options", "seed"), [({"seed": 7}, 7), ({}, 0)])
 def test_a_checkpoint_brings_its_own_seed_unless_the_options_have_one(options, seed, tmp_path: Path):
     checkpoint = {"checkpoint": str(Learnable().save(tmp_path))}
-    assert configured_agent(config(agent="learnable:Learnable", seed=3, agent_options=checkpoint | options)).seed == seed
-    assert configured_agent(config(agent="learnable:Learnable", seed=3)).seed == 3
+    assert config(agent="learnable:Learnable", seed=3, agent_options=checkpoint | options).make_agent().seed == seed
+    assert config(agent="learnable:Learnable", seed=3).make_agent().seed == 3
 
 
 def test_an_option_that_does_not_exist_is_refused_whatever_its_value():
     with pytest.raises(TypeError, match="agent 'universal' has no option 'depth'"):
-        configured_agent(config("agent_options.depth=none", agent="universal"))
+        config("agent_options.depth=none", agent="universal").make_agent()
 
 
 def test_the_first_key_that_differs_is_found_where_it_is_nested():

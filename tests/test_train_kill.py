@@ -17,8 +17,8 @@ from test_train import ENTRY, course
 from wirelessgym import make_task
 from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, tensors_digest
 from wirelessgym.train import read_configuration, train
+from wirelessgym.train.loop import make_optimiser
 from wirelessgym.train.run_folder import RunState, begin, load_state, save_best, save_state
-from wirelessgym.train.setup import make_optimiser
 
 RUN = {
     "agent": "learnable:Learnable",

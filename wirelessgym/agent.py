@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -20,17 +20,24 @@ from wirelessgym.fields import Action, Obs, to_complex, to_real
 from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
 
+Training: TypeAlias = Literal["none", "fitted", "network"]
+
 
 class Agent(ABC):
     """Acts on batches of observations.
 
     An agent sees the task's spec and the observation, never the state (unless it is a genie). Agents that keep memory over the
     steps of an episode clear it in `reset`.
+
+    Attributes:
+        training: what it learned from other episodes: ``"none"``, also for two or three constants tuned by hand; ``"fitted"``,
+            statistics such as a mixture or a table; ``"network"``, weights trained by gradients.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()  # ids of the tasks it can do; empty: any
     only_when_named: ClassVar[bool] = False  # whether it takes part only when asked for: its cost explodes, or it needs training
     needs_state: ClassVar[bool] = False  # whether it is a genie, which sees the true state: a yardstick, no rival
+    training: ClassVar[Training] = "none"
 
     @abstractmethod
     def act(self, task: TaskSpec, obs: Obs) -> Action:
@@ -51,6 +58,11 @@ class Agent(ABC):
     def name(self) -> str:
         """Name in tables and records: the id where the registry has it, else the class's name."""
         return agent_id(type(self)) or type(self).__name__
+
+    @property
+    def trained_as(self) -> Training | None:
+        """`training` as it holds for this object; None where nobody can tell, as for a plain function."""
+        return type(self).training  # not the flag of the same name that a torch module sets
 
     @property
     def num_parameters(self) -> int:
@@ -94,6 +106,11 @@ class CallableAgent(Agent):
         return _as_tensors(self.function(obs))
 
     @property
+    def trained_as(self) -> None:
+        """Unknown: a function may hide anything."""
+        return None
+
+    @property
     def name(self) -> str:
         """The function's own name."""
         return self.title
@@ -111,6 +128,11 @@ class NumpyAgent(Agent):
         return _as_tensors(self.function({key: _as_array(value) for key, value in obs.items()}))
 
     @property
+    def trained_as(self) -> None:
+        """Unknown: a function may hide anything."""
+        return None
+
+    @property
     def name(self) -> str:
         """The function's own name."""
         return self.title
@@ -121,6 +143,7 @@ class ModuleAgent(Agent):
     """Wraps a ``torch.nn.Module`` whose ``forward(obs)`` returns an action."""
 
     module: torch.nn.Module
+    training: ClassVar[Training] = "network"
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Run the module in evaluation mode, without gradients."""
@@ -151,6 +174,7 @@ class StableBaselinesAgent(Agent):
 
     policy: Any
     title: str
+    training: ClassVar[Training] = "network"
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Predict deterministically."""

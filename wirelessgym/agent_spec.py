@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
 import pickle
 import sys
-import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import cloudpickle
 
-from wirelessgym.agent import Agent, CallableAgent, ModuleAgent, NumpyAgent, StableBaselinesAgent, agent_id, as_agent
-from wirelessgym.registry import agent_class, build_agent, ids, make_agent, own_ids
-from wirelessgym.scenario import parse_assignment
+from wirelessgym.agent import Agent, CallableAgent, ModuleAgent, NumpyAgent, StableBaselinesAgent, Training, agent_id, as_agent
+from wirelessgym.agent_names import named_agent
+from wirelessgym.registry import agent_class, ids, own_ids
 
 RESERVED = ("bound",)
 LONGEST_NAME = 100
+TRAININGS = (*get_args(Training), None)
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class AgentSpec:
         named: whether ``spec`` is enough to make it again.
         options: its options, as far as JSON can hold them.
         parameters: trainable parameters.
+        training: see `Agent.trained_as`.
         genie: whether it sees the true state (`Agent.needs_state`).
         tasks: ids of the tasks that it does; empty: any.
         own: whether it is the project's own; others play in processes of their own.
@@ -49,6 +48,7 @@ class AgentSpec:
     named: bool
     options: dict[str, Any]
     parameters: int
+    training: Training | None
     genie: bool
     tasks: tuple[str, ...]
     own: bool
@@ -113,6 +113,7 @@ def described(said: Mapping[str, Any], name: str | None, source: bytes | str, co
         named=named,
         options=said["options"],
         parameters=said["parameters"],
+        training=said["training"],
         genie=said["genie"],
         tasks=tuple(said["tasks"]),
         own=own,
@@ -129,6 +130,7 @@ def description(agent: Agent) -> dict[str, Any]:
         "registered": _registered(agent),
         "options": _options(agent),
         "parameters": agent.num_parameters,
+        "training": agent.trained_as,
         "genie": agent.needs_state,
         "only_when_named": agent.only_when_named,
         "tasks": list(agent.tasks),
@@ -162,6 +164,7 @@ def check_description(spec: str, said: object) -> None:
     expect("spec", known["spec"].isprintable(), "printable characters")
     expect("registered", (known["registered"] or "").isprintable(), "printable characters")
     expect("parameters", type(parameters) is int and 0 <= parameters < 2**63, _DESCRIBED["parameters"][1])
+    expect("training", known["training"] in TRAININGS, _DESCRIBED["training"][1])
     expect("tasks", all(isinstance(task, str) and task.isprintable() for task in known["tasks"]), _DESCRIBED["tasks"][1])
     expect("options", _is_plain(known["options"]), "numbers and text by name")
 
@@ -172,6 +175,7 @@ _DESCRIBED: Mapping[str, tuple[Any, str]] = {
     "registered": (str | None, "text or None"),
     "options": (dict, "numbers and text by name"),
     "parameters": (int, "a number of weights"),
+    "training": (str | None, "'none', 'fitted', 'network' or None"),
     "genie": (bool, "True or False"),
     "only_when_named": (bool, "True or False"),
     "tasks": (list, "ids of tasks"),
@@ -203,56 +207,6 @@ def unique(specs: Iterable[AgentSpec]) -> list[AgentSpec]:
             name = f"{spec.name}-{count}"
         taken[name] = replace(spec, name=name)
     return list(taken.values())
-
-
-def named_agent(text: str) -> Agent:
-    """Make an agent from its name on a command line: ``zf``, ``wmmse:iterations=50``, ``my_module:MyAgent:depth=3``.
-
-    Raises:
-        UnknownIdError: for an unknown id.
-        ImportError: for a module or a name in it that isn't there.
-        TypeError: for an option that the agent doesn't have.
-    """
-    parts = text.split(":")
-    names = [part for part in parts if "=" not in part]
-    options = dict(parse_assignment(part) for part in parts if "=" in part)
-    if len(names) == 1:
-        return make_agent(names[0], **options)
-    if len(names) != 2:
-        raise ValueError(f"expected an agent as id:option=value or module:name:option=value, got {text!r}")
-    module_name, attribute = names
-    module = imported(module_name)
-    if attribute not in vars(module):
-        raise ImportError(f"module {module_name!r} has no {attribute!r}")
-    found = vars(module)[attribute]
-    if not inspect.isclass(found):
-        if options:
-            raise TypeError(f"agent {text!r}: {attribute} is no class, so it takes no options, got {', '.join(options)}")
-        return as_agent(found)
-    if issubclass(found, Agent):
-        return build_agent(f"agent {text!r}", found, options)
-    try:
-        return as_agent(found(**options))
-    except TypeError as error:
-        raise TypeError(f"agent {text!r}: {error}") from error
-
-
-def imported(module_name: str) -> ModuleType:
-    """Import somebody's module.
-
-    Raises:
-        ImportError: if it isn't there, or raises while it is imported; the message says what and where.
-    """
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name == module_name.partition(".")[0] or error.name == module_name:
-            raise ImportError(f"no module is called {module_name!r}, in the current folder or among the packages") from error
-        raise ImportError(f"module {module_name!r} can't be imported: {error}") from error
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = "" if isinstance(error, SyntaxError) else f" ({Path(last.filename).name}, line {last.lineno})"
-        raise ImportError(f"module {module_name!r} can't be imported: {type(error).__name__}: {error}{where}") from error
 
 
 def _registered(agent: Agent) -> str | None:

@@ -27,7 +27,8 @@ class Episodes:
         episode: shape (batch,), int64.
         present: which users take part, shape (batch, users), bool.
         drop: normalised drop.
-        user_power: mean power per antenna of each user over the slots of the episode, shape (batch, users).
+        user_power: power per antenna of each user, expected over small-scale fading, shape (batch, users); its mean over the
+            episode's slots where the scenario's normalisation is a realised one.
     """
 
     seed: Tensor
@@ -37,7 +38,7 @@ class Episodes:
     user_power: Tensor
 
     def mean_power(self) -> Tensor:
-        """Mean over the users that take part, shape (batch,)."""
+        """Mean of ``user_power`` over the users that take part, shape (batch,)."""
         return self.user_power.sum(-1) / self.present.sum(-1)
 
 
@@ -61,7 +62,7 @@ class UsersState(State):
 def sample_episodes(
     channel: Channel, episodes: Sequence[int], seed: int | Sequence[int], num_slots: int, first_slot: int = 0
 ) -> Episodes:
-    """Sample episodes and normalise their channels over the slots that they last.
+    """Sample episodes and normalise their channels; the slots that they last count where a realised power is asked for.
 
     Raises:
         ValueError: for no episodes, a number or seed that is no integer in [0, 2^63), or as many seeds as don't match.
@@ -69,7 +70,7 @@ def sample_episodes(
     named, numbers = episode_names(episodes, seed)
     present = _present(channel.scenario, channel.num_users, named, numbers)
     drop = channel.sample(named, numbers)
-    drop, user_power = channel.normalised(drop, channel.mean_power(drop, first_slot, num_slots), present)
+    drop, user_power = channel.normalised(drop, present, first_slot, num_slots)
     return Episodes(named, numbers, present, drop, user_power)
 
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from wirelessgym.agent import Agent
+from wirelessgym.agent import Agent, Training
 from wirelessgym.checkpoint import CheckpointError, load_weights, read_card, refuse_oversized, save_weights, tensors_digest
 from wirelessgym.fields import Action, Obs, num_rows
 from wirelessgym.policy_gradient import Logits, PolicyGradient, is_discrete, most_likely, pathwise_loss, score_function_loss
@@ -49,6 +49,7 @@ class LearnedAgent(Agent):
     label: str | None = None
 
     only_when_named: ClassVar[bool] = True  # fresh weights act at random, so excluded from default comparisons
+    training: ClassVar[Training] = "network"
 
     def __post_init__(self) -> None:
         """Take the options of the checkpoint, where there is one, for those that were left at their default."""
@@ -155,6 +156,11 @@ class LearnedAgent(Agent):
             action = self.forward(task, obs)
         module.train(training)
         return action
+
+    @property
+    def trained_as(self) -> Training | None:
+        """See `Agent.trained_as`: ``"none"`` as long as there are neither a checkpoint nor weights in memory."""
+        return "none" if self.checkpoint is None and self._weights is None else self.training
 
     def weights(self, task: TaskSpec) -> torch.nn.Module:
         """Return the weights, built for ``task`` at first use, from the checkpoint if there is one.

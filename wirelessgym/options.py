@@ -6,7 +6,7 @@ Numbers given as text, truth values given as numbers, fractions given as integer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from typing import Any, get_type_hints
@@ -39,6 +39,15 @@ def check_options(who: str, owner: type, options: Mapping[str, Any]) -> None:
             problem = error.errors()[0]
             schema = kind.json_schema() if problem["type"] in OUT_OF_RANGE else {}
             raise ValueError(f"{who}: {option}: {refusal(problem, schema)}, got {value!r:.200}") from None
+
+
+def accepts_none(owner: type, option: str) -> bool:
+    """Whether the annotation of an option lets it be None; no where it has none, or one for type checkers only."""
+    hints = _hints(owner)
+    try:
+        return option in hints and _adapter(hints[option]).validate_python(None) is None
+    except ValidationError:
+        return False
 
 
 def is_number(value: object) -> bool:
@@ -104,3 +113,16 @@ def _validate(kind: TypeAdapter[Any], value: Any) -> None:
         if not isinstance(value, list):
             raise
         kind.validate_python(tuple(value))
+
+
+def split(values: Sequence[str]) -> list[str]:
+    """Split at commas that stand outside brackets and quotes."""
+    parts, depth, quoted = [""], 0, False
+    for character in ",".join(values):
+        quoted ^= character == '"'
+        depth += (character in "[{") - (character in "]}")
+        if character == "," and not depth and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]

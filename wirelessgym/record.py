@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -22,10 +17,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from wirelessgym.io import write_text_atomically
 from wirelessgym.options import refusal
+from wirelessgym.provenance import hardware, source_state, versions
 from wirelessgym.scenario import ChannelSettings
 
 SCHEMA: Literal[1] = 1
-PACKAGES = ("wirelessgym", "torch", "sionna", "gymnasium", "numpy", "scipy", "transformers", "peft")
 
 Interval: TypeAlias = tuple[float, float]
 
@@ -106,6 +101,44 @@ class Paired(_Part):
     better: bool
 
 
+class Average(_Part):
+    """A standing averaged over all points of a table, resampled together; the best of the others may differ from point to point.
+
+    Attributes:
+        kind: what is averaged: the differences; of errors the ratios, in dB; or the errors themselves before one ratio is taken.
+        difference: this agent's less the best others', in ``unit``.
+        ci95: 95 % interval.
+        unit: of the three numbers.
+    """
+
+    kind: Literal["difference", "ratio", "ratio of means"]
+    difference: float
+    ci95: Interval
+    unit: str
+
+
+class Standing(_Part):
+    """The headline metric against the best of the others on the same episodes; the rule is in `wirelessgym.evaluate.standings`.
+
+    Attributes:
+        other: name of the agent with the best mean among all others at this point.
+        difference: this agent's value minus the other's.
+        ci95: 95 % interval of the difference, both resampled together.
+        p_value: two-sided paired t-test on that difference.
+        p_value_corrected: the same after Holm's correction over the points of the sweep.
+        better: whether the difference is in the good direction (False for no difference).
+        average: the same over all points of the table; None where the agent failed at one, or somebody makes no errors at all.
+    """
+
+    other: str
+    difference: float
+    ci95: Interval
+    p_value: float
+    p_value_corrected: float
+    better: bool
+    average: Average | None
+
+
 class Latency(_Part):
     """Seconds for one decision (one observation, batch of one, one thread): median and 95th percentile."""
 
@@ -158,11 +191,15 @@ class Record(_Part):
         bound: mean of the best known value of the headline metric on these episodes, None where the task knows none.
         gap_to_bound: distance to it.
         paired: difference to the reference agent; None for the reference itself, floor, bound and failed ones.
+        standing: difference to the best of the others; None for floor, genies, bound, failed ones and who is alone, and in
+            records from before it was kept.
         latency_s: decision latency; None for the bound, which doesn't act.
         deadline_s: time limit of one decision, None without.
         fallback: agent whose actions replaced late answers.
         fallbacks: number of late answers, None without a deadline.
         parameters: trainable parameters.
+        training: what the agent learned from, as in `Agent.training`; None where nobody can tell, and in records from before it
+            was kept.
         status: ``"failed"`` for an agent that raised.
         traceback: what it raised.
         notes: what a reader should know, in words.
@@ -188,11 +225,13 @@ class Record(_Part):
     bound: float | None
     gap_to_bound: Gap | None
     paired: Paired | None
+    standing: Standing | None = None
     latency_s: Latency | None
     deadline_s: float | None = None
     fallback: str | None = None
     fallbacks: int | None = None
     parameters: int
+    training: Literal["none", "fitted", "network"] | None = None
     status: Literal["ok", "failed"] = "ok"
     traceback: Text | None = None
     notes: tuple[Text, ...] = ()
@@ -274,54 +313,13 @@ def read_records(folder: Path) -> list[Record]:
 
 def provenance(channels: Sequence[ChannelSettings], wall_time_s: float) -> Provenance:
     """Describe the code, the machine of this process and the channels that a result was measured on."""
-    commit, dirty = _source_state()
+    commit, dirty = source_state()
     tables = sorted({channel.table_version for channel in channels if channel.table_version})
     return Provenance(
         git=commit,
         dirty=dirty,
         versions=versions(),
         spec_version="+".join(tables) or None,
-        hardware=_hardware(),
+        hardware=hardware(),
         wall_time_s=wall_time_s,
     )
-
-
-@lru_cache(maxsize=1)
-def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """Versions of Python and of packages, by default those that decide about results; absent ones are left out."""
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-@lru_cache(maxsize=1)
-def _source_state() -> tuple[str | None, bool | None]:
-    """Commit and dirty flag of the checkout that this file is tracked in."""
-    folder = Path(__file__).parent
-    # An installed copy may lie inside somebody else's checkout: only a tracked file speaks for its commit.
-    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return None, None
-    changes = _git(folder, "status", "--porcelain", "--", ".", "../agents", "../scenarios")
-    return _git(folder, "rev-parse", "HEAD"), None if changes is None else bool(changes)
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-@lru_cache(maxsize=1)
-def _hardware() -> dict[str, str | int]:
-    cpu = platform.processor() or platform.machine()
-    listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        named = re.search(r"^model name\s*:\s*(.+)$", listing.read_text(encoding="utf-8"), re.MULTILINE)
-        cpu = named[1].strip() if named else cpu
-    return {"cpu": cpu, "cores": os.cpu_count() or 1, "system": platform.system()}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from wirelessgym.fields import Action, Obs, put, take
+from wirelessgym.statistics import Series
 from wirelessgym.task import Task
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -73,42 +74,59 @@ class Rollout:
         state: where the episodes are now.
         obs: what an agent sees there; after the last step of a shared trajectory, still what it saw last.
         live: which episodes have neither terminated nor reached the horizon, shape (batch,), bool.
+        all_live: whether that is all of them.
     """
 
     def __init__(self, task: Task, state: Any, obs: Obs, trajectory: Trajectory | None = None) -> None:
         self.task, self.state, self.obs = task, state, obs
         self.live = torch.ones_like(state.episode, dtype=torch.bool)
+        self.all_live = True
+        self._none = ~self.live
         self._trajectory = trajectory
         self._step = 0
+        self._endless = self._steps_without_end()
 
     def step(self, action: Action) -> Transition:
         """Take an action in every row and return the transition; raises what `Task.score` raises."""
         task, live = self.task, self.live
         if self._trajectory is None:
             state, step = task.step(self.state, action)
-            obs, metrics, terminated = step.obs, step.metrics, step.terminated & live
+            obs, metrics, terminated = step.obs, step.metrics, step.terminated
         else:
             metrics = task.score(self.state, action)
             self._step += 1
             if self._step < task.horizon:
                 state, obs = self._trajectory[self._step]
-                terminated = task.terminated(state) & live
+                terminated = task.terminated(state) if task.ends_early else self._none
             else:
-                state, obs, terminated = self.state, self.obs, torch.zeros_like(live)
-        time_step = self.state.time_step + 1
-        truncated = (time_step >= task.horizon) & live & ~terminated
+                state, obs, terminated = self.state, self.obs, self._none
+        if self._endless > 0:
+            self._endless -= 1
+            self.state, self.obs = state, obs
+            return Transition(obs, metrics, live, self._none, self._none)
+        terminated = terminated & live
+        truncated = (self.state.time_step + 1 >= task.horizon) & live & ~terminated
         self.state, self.obs, self.live = state, obs, live & ~terminated & ~truncated
+        self.all_live = bool(self.live.all())
         return Transition(obs, metrics, live, terminated, truncated)
 
     def restart(self, rows: Tensor, state: Any, obs: Obs) -> None:
         """Put fresh episodes (of ``len(rows)`` rows, in order) into the rows that ``rows`` (int64) names."""
         self.state, self.obs = put(self.state, rows, state), put(self.obs, rows, obs)
         self.live = self.live.index_fill(0, rows, True)
+        self.all_live = bool(self.live.all())
+        self._endless = self._steps_without_end()
 
     def play(self, policy: Policy) -> Iterator[Transition]:
         """Step until no episode is live."""
-        while bool(self.live.any()):
+        while self.all_live or bool(self.live.any()):
             yield self.step(policy(self.state, self.obs))
+
+    def _steps_without_end(self) -> int:
+        """How many steps end no episode for sure, so that nobody has to look."""
+        if self.task.ends_early or not self.all_live:
+            return 0
+        return self.task.horizon - 1 - int(self.state.time_step.max())
 
 
 def rollout(task: Task, act: Callable[[Obs], Action], state: Any, obs: Obs) -> dict[str, Tensor]:
@@ -166,6 +184,16 @@ def reductions(task: Task) -> dict[str, bool]:
     for metric in task.metrics:
         keys |= dict.fromkeys(metric.ratio, True) if metric.ratio else {metric.name: False}
     return keys
+
+
+def headline(task: Task, batches: Sequence[Sequence[Transition]]) -> float:
+    """Return the task's headline metric over batches of episodes, reduced as comparisons reduce it."""
+    metric = task.headline
+    above, below = metric.ratio or (metric.name, None)
+    reduced = [per_episode(task, steps) for steps in batches]
+    numerator = np.concatenate([one[above] for one in reduced])
+    denominator = np.ones_like(numerator) if below is None else np.concatenate([one[below] for one in reduced])
+    return Series(numerator, denominator, metric.decibel).value
 
 
 def _over_time(values: Tensor, live: Tensor, is_sum: bool) -> Tensor:

@@ -209,6 +209,11 @@ class Task(ABC):
         next state is a function of the episode and its time alone, so that all agents meet the same fading, arrivals and coins.
         """
 
+    @property
+    def ends_early(self) -> bool:
+        """Whether an episode may end before the horizon: whether the class has a `terminated` of its own."""
+        return type(self).terminated is not Task.terminated
+
     def terminated(self, state: Any) -> Tensor:
         """Which episodes end at this state before the horizon, shape (batch,), bool: none, unless a task says otherwise."""
         return torch.zeros_like(state.episode, dtype=torch.bool)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 import numpy as np
 import torch
 from torch import Tensor
 
-from wirelessgym.agent import Agent
+from wirelessgym.agent import Agent, Training
 from wirelessgym.fields import Action, Field, Obs, to_complex, to_real
 from wirelessgym.spec import TaskSpec
 from wirelessgym.task import Task
@@ -95,6 +95,7 @@ class KerasAgent(Agent):
 
     model: Any
     inputs: tuple[str, ...] | None = None
+    training: ClassVar[Training] = "network"
 
     def act(self, task: TaskSpec, obs: Obs) -> Action:
         """Run the model in inference mode."""

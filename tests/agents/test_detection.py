@@ -6,42 +6,14 @@ import math
 
 import pytest
 import torch
+from rayleigh_detection import detection, episodes, errors, nmse
 from torch import Tensor
 
-from wirelessgym.modulation import BITS_PER_SYMBOL, bits_of, constellation, generalised_mutual_information, llrs, nearest
+from wirelessgym.modulation import BITS_PER_SYMBOL, bits_of, constellation, generalised_mutual_information, llrs
 from wirelessgym.registry import make_agent, make_task
-from wirelessgym.task import Task
 
 LINEAR = ("mf", "zf", "lmmse")
-ALL = (*LINEAR, "lmmse_soft", "oamp", "kbest", "ep", "ml")
-
-
-def detection(modulation: str = "16qam", llrs: bool = False) -> Task:
-    """The detection task; only its constellation and action fields are read."""
-    return make_task("detection", scenario="rayleigh-32", modulation=modulation, llrs=llrs)
-
-
-def episodes(
-    batch: int, users: int, antennas: int, snr_db: float, modulation: str = "16qam", slots: int = 4, seed: int = 1
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Observations on i.i.d. Rayleigh channels, and the points that were sent."""
-    generator = torch.Generator().manual_seed(seed)
-    points = constellation(modulation)
-    csi = torch.randn(batch, antennas, users, dtype=torch.complex64, generator=generator)
-    sent = torch.randint(len(points), (batch, slots, users), generator=generator)
-    noise_power = users * 10 ** (-snr_db / 10)
-    noise = torch.randn(batch, slots, antennas, dtype=torch.complex64, generator=generator) * math.sqrt(noise_power)
-    obs = {"received": points[sent] @ csi.mT + noise, "csi": csi, "noise_power": torch.full((batch,), noise_power)}
-    return obs, sent
-
-
-def nmse(symbols: Tensor, sent: Tensor, modulation: str = "16qam") -> float:
-    wanted = constellation(modulation)[sent]
-    return ((symbols - wanted).abs().square().sum() / wanted.abs().square().sum()).item()
-
-
-def errors(symbols: Tensor, sent: Tensor, modulation: str = "16qam") -> float:
-    return (nearest(symbols, constellation(modulation)) != sent).float().mean().item()
+ALL = (*LINEAR, "lmmse_soft", "oamp", "kbest", "ep", "pair_ep", "list_mmse", "smc", "ml", "exact_mmse")
 
 
 def gaussian_tail(x: Tensor) -> Tensor:
@@ -51,7 +23,7 @@ def gaussian_tail(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("modulation", ["qpsk", "16qam", "64qam"])
 def test_almost_without_noise_every_symbol_and_bit_is_found(name: str, modulation: str) -> None:
-    users = {"mf": 1, "ml": 2}.get(name, 3)
+    users = {"mf": 1, "ml": 2, "exact_mmse": 2}.get(name, 3)
     obs, sent = episodes(8, users, 8, snr_db=45, modulation=modulation)
     action = make_agent(name).act(detection(modulation, llrs=True), obs)
     assert isinstance(action, dict)
@@ -91,7 +63,7 @@ def test_ml_refuses_a_search_that_is_too_large() -> None:
         make_agent("ml").act(detection(), episodes(1, 8, 8, snr_db=10)[0])
 
 
-@pytest.mark.parametrize("name", ["mf", "zf", "lmmse_soft", "oamp", "kbest", "ep", "ml"])
+@pytest.mark.parametrize("name", [n for n in ALL if n != "lmmse"])
 def test_symbol_errors_of_one_user_are_those_of_the_gaussian_channel(name: str) -> None:
     obs, sent = episodes(100, 1, 2, snr_db=11, slots=100)
     snr = obs["csi"].abs().square().sum((1, 2)) / obs["noise_power"]
@@ -154,14 +126,14 @@ def test_error_of_the_known_channel_counts_as_noise() -> None:
     blind = obs | {"csi": obs["csi"] + error * math.sqrt(0.2)}
     aware = blind | {"csi_noise_power": torch.full((300,), 0.2)}
     task, bits = detection(llrs=True), bits_of(sent, 4)
-    for name in ("lmmse", "lmmse_soft", "oamp", "ep"):
+    for name in ("lmmse", "lmmse_soft", "oamp", "ep", "pair_ep", "list_mmse", "smc"):
         unaware, told = (make_agent(name).act(task, o) for o in (blind, aware))
         assert nmse(told["symbols"], sent) < nmse(unaware["symbols"], sent), name
         rates = [generalised_mutual_information(a["llrs"], bits).mean() for a in (unaware, told)]
         assert rates[1] > rates[0] + 0.1, name
 
 
-@pytest.mark.parametrize("name", ["lmmse", "lmmse_soft", "oamp", "ep"])
+@pytest.mark.parametrize("name", ["lmmse", "lmmse_soft", "oamp", "ep", "pair_ep", "list_mmse", "smc"])
 def test_each_user_adds_the_error_of_its_channel_to_the_noise(name: str) -> None:
     obs, _ = episodes(4, 5, 8, snr_db=10)
     obs["csi"][:, :, 1:3] = 0  # two of the five take no part
@@ -350,6 +322,12 @@ def test_importing_sionna_leaves_global_random_state_alone(monkeypatch: pytest.M
         ("oamp", {"iterations": 0}),
         ("ep", {"iterations": 0}),
         ("ep", {"damping": 1.5}),
+        ("pair_ep", {"single_turns": -1}),
+        ("pair_ep", {"pair_turns": 0}),
+        ("pair_ep", {"damping": 0.0}),
+        ("list_mmse", {"list_size": 0}),
+        ("list_mmse", {"ratios": "approximate"}),
+        ("smc", {"paths": 0}),
     ],
 )
 def test_options_out_of_range_are_refused(name: str, option: dict[str, float]) -> None:

@@ -204,12 +204,12 @@ def test_llm4cp_refuses_a_checkpoint_that_was_trained_around_another_language_mo
     agent.act(task, obs)
     agent.save(tmp_path / "checkpoint")
     other = saved_gpt2(tmp_path / "other", seed=2)
-    with pytest.raises(CheckpointError, match=r"belongs to the GPT-2 [0-9a-f]{12}, got [0-9a-f]{12}"):
+    with pytest.raises(CheckpointError, match=r"belongs to the language model [0-9a-f]{12}, got [0-9a-f]{12}"):
         learned("llm4cp", backbone=other, checkpoint=tmp_path / "checkpoint", **SMALL["llm4cp"]).act(task, obs)
 
 
 def test_llm4cp_has_the_same_random_language_model_whatever_the_seed(played: Any) -> None:
-    options = SMALL["llm4cp"] | {"layers": 1}
+    options = SMALL["llm4cp"] | {"layers": 1, "backbone": "gpt2-random"}
     one, other = (learned("llm4cp", seed=seed, **options).weights(played[0]).state_dict() for seed in (0, 1))
     differ = {name for name in one if not torch.equal(one[name], other[name])}
     assert differ
@@ -217,9 +217,19 @@ def test_llm4cp_has_the_same_random_language_model_whatever_the_seed(played: Any
     assert one["network.backbone.h.0.attn.c_attn.weight"].shape == (768, 3 * 768)
 
 
+def test_llm4cp_keeps_all_of_a_known_model_but_its_normalisations_frozen(played: Any) -> None:
+    agent = learned("llm4cp", **SMALL["llm4cp"] | {"layers": 1})
+    inside = {k: p for k, p in agent.weights(played[0]).named_parameters() if ".backbone." in k}
+    assert {k for k, p in inside.items() if p.requires_grad} == {k for k in inside if "norm" in k}
+    assert inside["network.backbone.layers.0.self_attn.q_proj.weight"].shape == (576, 576)
+    assert not any(".layers.1." in k for k in inside)
+
+
 def test_llm4cp_says_which_backbones_it_takes(gpt2: Path, played: Any, tmp_path: Path) -> None:
     task, _, obs = played
-    with pytest.raises(FileNotFoundError, match=r"expected 'gpt2-random' or a folder with a GPT-2, got .*no config.json"):
+    with pytest.raises(
+        FileNotFoundError, match=r"expected 'smollm2-135m', 'gpt2-random' or a folder with a GPT-2, got .*no config.json"
+    ):
         learned("llm4cp", backbone=tmp_path).act(task, obs)
     with pytest.raises(ValueError, match="expected at least 6 layers, got 3"):
         learned("llm4cp", backbone=gpt2).act(task, obs)

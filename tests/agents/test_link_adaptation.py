@@ -178,7 +178,7 @@ def test_the_genie_picks_what_delivers_most_on_a_channel_that_stands_still():
 
 
 def test_who_knows_more_delivers_more():
-    task = link(horizon=60, speed_kmh=60)
+    task = link(horizon=60, speed_kmh=20)
     goodput = {name: sums(task, make_agent(name), 96)["goodput"] for name in ("fixed_mcs", "illa", "olla", "genie_mcs")}
     assert goodput["fixed_mcs"] < goodput["olla"] < goodput["genie_mcs"]
     assert goodput["fixed_mcs"] < goodput["illa"] < goodput["genie_mcs"]
@@ -245,6 +245,6 @@ def test_the_shipped_table_is_the_one_that_training_episodes_give():
 def test_on_a_standing_channel_the_table_finds_the_scheme_of_most_goodput():
     module = agent_module("lookup_mcs")
     task = link(speed_kmh=0.0, snr_db=12.0)
-    table = module.fitted(task, range(64), 2**61)
-    tuned = sums(task, make_agent("lookup_mcs", table=table), 64)["goodput"]
-    assert tuned > sums(task, make_agent("illa"), 64)["goodput"]
+    table = module.fitted(task, range(256), 2**61)
+    tuned = sums(task, make_agent("lookup_mcs", table=table), 256)["goodput"]
+    assert tuned > sums(task, make_agent("illa"), 256)["goodput"]

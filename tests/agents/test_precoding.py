@@ -17,7 +17,8 @@ from wirelessgym.registry import make_agent, make_task
 from wirelessgym.task import Task
 
 LINEAR = ("mrt", "zf", "zf_waterfilling", "rzf", "wmmse")
-ALL = (*LINEAR, "robust_wmmse", "random")
+ROBUST = ("robust_rzf", "robust_wmmse", "dictionary_wmmse")
+ALL = (*LINEAR, *ROBUST, "random")
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +225,18 @@ def test_wmmse_starts_where_it_is_told_and_only_a_random_start_has_a_seed(task: 
         assert torch.equal(start, first(name, 1)) == (name != "random")
 
 
+def test_wmmse_keeps_the_best_of_several_starts_row_by_row(task: Task) -> None:
+    obs = episodes(24, 6, 6, snr_db=20, dtype=torch.complex128)
+    one = [sum_rate(obs, make_agent("wmmse", initialisation=start, iterations=30).act(task, obs)) for start in ("rzf", "mrt")]
+    best = {n: sum_rate(obs, make_agent("wmmse", starts=n, iterations=30).act(task, obs)) for n in (1, 2, 5)}
+    assert torch.equal(best[1], one[0])
+    assert torch.allclose(best[2], torch.maximum(*one))
+    assert bool((best[5] >= best[2] - 1e-9).all())
+    assert (best[5] - best[1]).mean() > 0.05
+    agent = make_agent("wmmse", starts=2, iterations=30)
+    assert torch.allclose(agent.act(task, {k: v[3:4] for k, v in obs.items()}), agent.act(task, obs)[3:4])
+
+
 def test_wmmse_stops_early_by_row_and_loses_little(task: Task) -> None:
     obs = episodes(16, 6, 8)
     full = sum_rate(obs, make_agent("wmmse").act(task, obs))
@@ -241,6 +254,7 @@ def test_wmmse_stops_early_by_row_and_loses_little(task: Task) -> None:
         ({"iterations": 0}, "iterations: expected an integer >= 1, got 0"),
         ({"initialisation": "zf"}, "initialisation: expected one of rzf, mrt, random, got 'zf'"),
         ({"tolerance": 1.0}, r"tolerance: expected a number in \[0, 1\), got 1.0"),
+        ({"starts": 0}, "starts: expected an integer >= 1, got 0"),
     ],
 )
 def test_wmmse_refuses_options_out_of_range(option: dict[str, object], message: str) -> None:
@@ -248,7 +262,7 @@ def test_wmmse_refuses_options_out_of_range(option: dict[str, object], message: 
         make_agent("wmmse", **option)
 
 
-@pytest.mark.parametrize("name", [*LINEAR, "robust_wmmse"])
+@pytest.mark.parametrize("name", [*LINEAR, *ROBUST])
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 2**31), angle=st.floats(0, 2 * math.pi))
 def test_rates_ignore_the_order_of_antennas_and_the_phase_of_users(name: str, task: Task, seed: int, angle: float) -> None:
@@ -261,7 +275,7 @@ def test_rates_ignore_the_order_of_antennas_and_the_phase_of_users(name: str, ta
     assert torch.allclose(rates[0], rates[1], rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", [*LINEAR, "robust_wmmse"])
+@pytest.mark.parametrize("name", [*LINEAR, *ROBUST])
 def test_masked_users_get_no_power_and_disturb_nobody(name: str, task: Task) -> None:
     obs = episodes(8, 3, 32) | {"csi_noise_power": torch.full((8,), 0.05)}
     blank = torch.zeros_like(obs["csi"][:, :1])
@@ -271,7 +285,7 @@ def test_masked_users_get_no_power_and_disturb_nobody(name: str, task: Task) -> 
     assert torch.allclose(precoder[:, [0, 1, 3]], make_agent(name).act(task, obs), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [*LINEAR, "robust_wmmse"])
+@pytest.mark.parametrize("name", [*LINEAR, *ROBUST])
 def test_a_row_does_not_depend_on_its_neighbours(name: str, task: Task) -> None:
     obs = episodes(6, 4, 32) | {"csi_noise_power": torch.full((6,), 0.05)}
     together = make_agent(name).act(task, obs)
@@ -279,7 +293,7 @@ def test_a_row_does_not_depend_on_its_neighbours(name: str, task: Task) -> None:
     assert torch.allclose(alone, together, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [*LINEAR, "robust_wmmse"])
+@pytest.mark.parametrize("name", [*LINEAR, *ROBUST])
 def test_gradients_reach_the_channel(name: str, task: Task) -> None:
     obs = episodes(2, 3, 32) | {"csi_noise_power": torch.full((2,), 0.05)}
     obs["csi"][0, 1] = 0
@@ -312,6 +326,51 @@ def test_denoising_in_beams_helps_wmmse_under_noisy_knowledge(task: Task) -> Non
     assert difference.mean() > 5 * difference.std() / math.sqrt(128)
 
 
+def noisy(h: Tensor, variance: float, seed: int = 8) -> dict[str, Tensor]:
+    """What is seen of channels h with errors of that variance, at 10 dB."""
+    generator = torch.Generator().manual_seed(seed)
+    error = torch.randn(h.shape, dtype=h.dtype, generator=generator) * math.sqrt(variance)
+    seen = {"csi": h + error, "csi_noise_power": torch.full((len(h),), variance)}
+    return episodes(len(h), h.shape[1], h.shape[2]) | seen
+
+
+@pytest.mark.parametrize("variance", [0.1, 1.0])
+@pytest.mark.parametrize("name", ["robust_wmmse", "robust_rzf", "dictionary_wmmse"])
+def test_where_beams_are_sparse_robust_precoders_beat_those_that_trust_the_estimate(
+    name: str, variance: float, task: Task
+) -> None:
+    h = sparse_in_beams(64, 8)
+    obs = noisy(h, variance)
+    robust, trusting = (
+        sum_rate(obs, make_agent(agent).act(task, obs), h)
+        for agent in (name, name.removeprefix("robust_").replace("dictionary_", ""))
+    )
+    assert (robust - trusting).mean() > 3 * (robust - trusting).std() / math.sqrt(64)
+
+
+@pytest.mark.parametrize("variance", [0.1, 1.0])
+def test_where_beams_are_not_sparse_robust_wmmse_does_not_lose_to_rzf(variance: float, task: Task) -> None:
+    h = episodes(256, 8, 32, seed=3)["csi"]
+    obs = noisy(h, variance)
+    robust, plain = (sum_rate(obs, make_agent(name).act(task, obs), h) for name in ("robust_wmmse", "rzf"))
+    assert (robust - plain).mean() > 0
+
+
+def test_whether_beams_are_sparse_is_told_from_the_observation(task: Task) -> None:
+    from wirelessgym.agents.robust_wmmse import wiener
+
+    from wirelessgym.arrays import to_beams
+
+    for h, expected in ((sparse_in_beams(64, 8), 1.0), (episodes(64, 8, 32)["csi"], 0.0)):
+        for variance in (0.03, 0.3, 1.0):
+            obs = noisy(h, variance)
+            beams = to_beams(obs["csi"], 4, 8)
+            _, residual, sparse = wiener(beams, obs["csi_noise_power"], torch.ones(64, 8, dtype=torch.bool))
+            assert (sparse.mean() - expected).abs() < 0.05
+            if expected == 0:  # the error that a linear filter leaves
+                assert residual.mean().item() == pytest.approx(variance / (1 + variance), rel=0.05)
+
+
 def test_residual_error_is_known_without_the_truth(task: Task) -> None:
     from wirelessgym.agents.robust_wmmse import denoised
 
@@ -335,7 +394,7 @@ def test_robust_wmmse_with_perfect_knowledge_is_wmmse(task: Task) -> None:
 def test_no_channel_at_all_gets_no_power_and_no_nan(task: Task) -> None:
     obs = episodes(2, 3, 32) | {"csi_noise_power": torch.full((2,), 0.05)}
     obs["csi"] = torch.zeros_like(obs["csi"])
-    for name in (*LINEAR, "robust_wmmse"):
+    for name in (*LINEAR, *ROBUST):
         assert torch.equal(make_agent(name).act(task, obs), torch.zeros_like(obs["csi"])), name
 
 

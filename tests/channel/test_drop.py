@@ -94,16 +94,6 @@ def test_a_later_drop_leaves_an_earlier_one_alone():
     assert all(torch.equal(value, getattr(drop, name)) for name, value in before.items())
 
 
-def test_normalisation_scales_the_channel_and_moves_nobody():
-    channel, drop = sampled(path_loss=True)
-    power = channel.mean_power(drop, 0, 4)
-    present = torch.tensor([True, True, False, True]).expand(6, 4)
-    scaled, user_power = channel.normalised(drop, power, present)
-    torch.testing.assert_close(user_power, present.float())
-    torch.testing.assert_close(channel.mean_power(scaled, 0, 4), present.float())
-    assert scaled.user_position_m is drop.user_position_m and power.max() < 1e-6
-
-
 @pytest.mark.parametrize("scenario", ["uma-nlos-16", "cdl-c-32", "rayleigh-32"])
 def test_users_with_several_antennas_have_the_same_bits_alone_and_among_others(scenario):
     overrides = {"user_panel.columns": 2, "user_panel.polarisation": "dual", "panel.rows": 2, "panel.columns": 3}
@@ -113,13 +103,6 @@ def test_users_with_several_antennas_have_the_same_bits_alone_and_among_others(s
     for rows in ([4], [5, 0, 2]):
         alone = channel.response(channel.sample(SEED[rows], NUMBER[rows]), NUMBER[rows], 2)
         assert torch.equal(alone, together[rows])
-
-
-def test_every_pair_of_antennas_has_unit_power_after_normalisation_per_user():
-    channel, drop = sampled("rayleigh-32", **{"normalisation": "user", "user_panel.columns": 2})
-    scaled, _ = channel.normalised(drop, channel.mean_power(drop, 0, 8), torch.ones(6, 4, dtype=torch.bool))
-    power = channel.response(scaled, torch.zeros(6), 8).abs().square().mean((2, 3, 4, 5))
-    torch.testing.assert_close(power, torch.ones(6, 4))
 
 
 def test_a_delay_lines_direct_path_has_a_zenith_and_an_azimuth_for_each_user():

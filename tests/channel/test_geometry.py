@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from wirelessgym.channel.geometry import direction, element_amplitude, panel_field, polarisation_turn, rotation
+from wirelessgym.channel.geometry import direction, element_amplitude, panel_field, seen_from
 
 
 def some(shape, low, high, seed):
@@ -14,6 +14,26 @@ def some(shape, low, high, seed):
 
 ZENITH, AZIMUTH = some(50, 0.1, math.pi - 0.1, 1), some(50, -math.pi, math.pi, 2)
 ORIENTATION = some((50, 3), -math.pi, math.pi, 3)  # bearing, downtilt and slant
+
+
+def about(axis, angle):
+    """Rotation matrices about one axis, shape (..., 3, 3)."""
+    turn = torch.zeros(*angle.shape, 3, 3, dtype=torch.float64)
+    turn[..., axis, axis] = 1
+    one, other = (axis + 1) % 3, (axis + 2) % 3
+    turn[..., one, one], turn[..., other, other] = angle.cos(), angle.cos()
+    turn[..., other, one], turn[..., one, other] = angle.sin(), -angle.sin()
+    return turn
+
+
+def rotation(orientation):
+    """Slant, then downtilt, then bearing."""
+    bearing, tilt, slant = orientation.unbind(-1)
+    return about(2, bearing) @ about(1, tilt) @ about(0, slant)
+
+
+def vector(zenith, azimuth):
+    return torch.stack(direction(zenith, azimuth), -1)
 
 
 def unit_vectors(zenith, azimuth):
@@ -29,38 +49,34 @@ def degrees(*angles):
 def test_directions_count_from_the_zenith_and_from_the_x_axis():
     zenith, azimuth = degrees(0, 90, 90, 180), degrees(0, 0, 90, 0)
     expected = torch.tensor([[0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, -1]], dtype=torch.float64)
-    torch.testing.assert_close(direction(zenith, azimuth), expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(vector(zenith, azimuth), expected, atol=1e-12, rtol=0)
 
 
-def test_a_rotation_is_slant_then_downtilt_then_bearing():
-    def about(axis, angle):
-        turn = torch.zeros(len(angle), 3, 3, dtype=torch.float64)
-        turn[:, axis, axis] = 1
-        one, other = (axis + 1) % 3, (axis + 2) % 3
-        turn[:, one, one], turn[:, other, other] = angle.cos(), angle.cos()
-        turn[:, other, one], turn[:, one, other] = angle.sin(), -angle.sin()
-        return turn
-
-    bearing, tilt, slant = ORIENTATION.unbind(-1)
-    torch.testing.assert_close(rotation(ORIENTATION), about(2, bearing) @ about(1, tilt) @ about(0, slant))
-    down = rotation(degrees(0, 10, 0))[:, 0]
-    assert down[2] < 0  # a panel tilted down looks down
+@pytest.mark.parametrize("orientation", [ORIENTATION, ORIENTATION * torch.tensor([1, 1, 0])], ids=["slanted", "upright"])
+def test_a_panel_is_turned_by_slant_then_downtilt_then_bearing(orientation):
+    local, _, _ = seen_from(orientation, ZENITH, AZIMUTH)
+    torch.testing.assert_close(torch.stack(local, -1), (rotation(orientation).mT @ vector(ZENITH, AZIMUTH)[..., None])[..., 0])
 
 
-def test_polarisation_turns_as_the_panels_unit_vectors_do():
-    turn = rotation(ORIENTATION)
-    local = (turn.mT @ direction(ZENITH, AZIMUTH)[..., None])[..., 0]
-    local_up, _ = unit_vectors(local[:, 2].acos(), torch.atan2(local[:, 1], local[:, 0]))
-    global_up = (turn @ local_up[..., None])[..., 0]
+def test_a_panel_tilted_down_looks_down():
+    (ahead, _, _), _, _ = seen_from(degrees(0, 10, 0), degrees(100, 90, 80), degrees(0, 0, 0))
+    assert ahead.argmax() == 0
+
+
+@pytest.mark.parametrize("orientation", [ORIENTATION, ORIENTATION * torch.tensor([1, 1, 0])], ids=["slanted", "upright"])
+def test_polarisation_turns_as_the_panels_unit_vectors_do(orientation):
+    local, cosine, sine = seen_from(orientation, ZENITH, AZIMUTH)
+    local_up, _ = unit_vectors(local[2].acos(), torch.atan2(local[1], local[0]))
+    global_up = (rotation(orientation) @ local_up[..., None])[..., 0]
     up, across = unit_vectors(ZENITH, AZIMUTH)
-    cosine, sine = polarisation_turn(ZENITH, AZIMUTH, ORIENTATION)
     torch.testing.assert_close(cosine, (up * global_up).sum(-1))
     torch.testing.assert_close(sine, (across * global_up).sum(-1))
 
 
 def test_looking_along_the_panels_own_axis_polarisation_does_not_turn():
     nothing = torch.zeros(1, dtype=torch.float64)
-    assert [part.item() for part in polarisation_turn(nothing, nothing, torch.zeros(1, 3, dtype=torch.float64))] == [1, 0]
+    _, *turn = seen_from(torch.zeros(1, 3, dtype=torch.float64), nothing, nothing)
+    assert [part.item() for part in turn] == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +101,7 @@ def test_an_elements_gain_falls_with_the_square_of_the_angle_to_30_db_below_its_
 
 def test_an_element_has_a_gain_however_its_direction_is_rounded():
     rounded = torch.tensor([[1 + 1e-6, 0, 0], [-1 - 1e-6, 0, 0], [0, 0, 1 + 1e-6], [0, 0, -1 - 1e-6]])
-    assert bool(element_amplitude(rounded, "38.901").isfinite().all())
+    assert bool(element_amplitude(rounded.unbind(-1), "38.901").isfinite().all())
 
 
 def test_a_slant_shares_the_field_between_polarisations_and_loses_nothing():

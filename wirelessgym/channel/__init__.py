@@ -67,7 +67,7 @@ class Channel:
         """Return ``h`` of shape (batch, users, num_slots, rx, tx, subcarriers), complex64; see `synthesise`."""
         return synthesise(drop.rays, self.grid, start_slot.double() * self.grid.slot_s, num_slots)
 
-    def mean_power(self, drop: Drop, first_slot: int, num_slots: int) -> Tensor:
+    def realised_power(self, drop: Drop, first_slot: int, num_slots: int) -> Tensor:
         """Mean power per pair of antennas and subcarrier of each user over some slots, shape (batch, users), float32.
 
         Long spans are sampled at up to 32 slots, evenly spaced.
@@ -78,20 +78,24 @@ class Channel:
         h = synthesise(drop.rays, grid, start_s, -(-num_slots // stride))
         return h.abs().square().mean(-1).mean(-1).mean(-1).mean(-1)  # axis by axis: the order of sums is fixed
 
-    def normalised(self, drop: Drop, power: Tensor, present: Tensor) -> tuple[Drop, Tensor]:
+    def normalised(self, drop: Drop, present: Tensor, first_slot: int, num_slots: int) -> tuple[Drop, Tensor]:
         """Scale a drop as the scenario's normalisation says.
 
         Args:
             drop: as sampled.
-            power: its `mean_power` over the slots of the episode.
             present: which users take part, shape (batch, users), bool.
+            first_slot: of the episode; its slots are looked at only where the normalisation is a realised one.
+            num_slots: of the episode.
 
         Returns:
-            The scaled drop, in which absent users have no channel, and its mean power, shape (batch, users), float32.
+            The scaled drop, in which absent users have no channel, and its power per pair of antennas by the same convention,
+            expected or realised, shape (batch, users), float32.
         """
-        if self.scenario.normalisation == "none":
+        whose, _, realised = self.scenario.normalisation.partition("-")
+        power = self.realised_power(drop, first_slot, num_slots) if realised else self.kind.expected_power(drop)
+        if whose == "none":
             factor = torch.ones_like(power)
-        elif self.scenario.normalisation == "user":
+        elif whose == "user":
             factor = power.rsqrt()
         else:
             factor = ((power * present).sum(-1, keepdim=True) / present.sum(-1, keepdim=True)).rsqrt().expand_as(power)

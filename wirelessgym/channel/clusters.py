@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wirelessgym.channel.geometry import POLARISATION_SLANTS, UserField, direction, panel_field, user_field
 from wirelessgym.channel.rays import SUB_CLUSTER_DELAYS, Rays
+from wirelessgym.channel.shuffling import take_clusters
 from wirelessgym.scenario import Panel
 
 SPEED_OF_LIGHT_MPS = 299_792_458.0
@@ -83,13 +84,12 @@ def to_rays(clusters: Clusters, panel: Panel, user_panel: Panel, carrier_frequen
     user = user_field(*clusters.arrival, user_panel)
     gain = _scattered_gains(clusters, zenith_field, azimuth_field, ray_amplitude, user)
     doppler_hz = _doppler_hz(clusters.arrival, clusters.velocity_mps, wavelength_m)
-    horizontal, vertical = panel.spacing_wavelengths * local[..., 1], -panel.spacing_wavelengths * local[..., 2]
+    horizontal, vertical = panel.spacing_wavelengths * local[1], -panel.spacing_wavelengths * local[2]
     delay_s = clusters.delay_s
     if clusters.strongest is not None and clusters.cluster_delay_spread_s is not None:
         order = _strongest_first(clusters.strongest, delay_s.shape[-1])
-        gain = gain.gather(-2, order[:, :, None, None, :, None].expand_as(gain))
-        rows = order[..., None].expand_as(horizontal)
-        horizontal, vertical, doppler_hz = (x.gather(-2, rows) for x in (horizontal, vertical, doppler_hz))
+        gain = take_clusters(gain, order[:, :, None, None].expand(gain.shape[:-1]))
+        horizontal, vertical, doppler_hz = (take_clusters(x, order) for x in (horizontal, vertical, doppler_hz))
         delay_s = _split_delays(delay_s.gather(-1, order), clusters.cluster_delay_spread_s)
     rays = Rays(gain, horizontal, vertical, doppler_hz, delay_s)
     return rays if los is None else _with_direct_ray(rays, clusters, los, panel, user_panel, wavelength_m)
@@ -134,8 +134,9 @@ def _at_user_antennas(real: Tensor, imag: Tensor, user: UserField | None) -> Ten
 
 
 def _doppler_hz(arrival: tuple[Tensor, Tensor], velocity_mps: Tensor, wavelength_m: float) -> Tensor:
-    towards = direction(*arrival).double()
-    return (towards * velocity_mps.double().reshape(*velocity_mps.shape[:2], 1, 1, 3)).sum(-1) / wavelength_m
+    x, y, z = direction(*arrival)
+    along_x, along_y, along_z = (velocity_mps / wavelength_m)[:, :, None, None].unbind(-1)
+    return (x * along_x + y * along_y + z * along_z).double()
 
 
 def _strongest_first(strongest: Tensor, num_clusters: int) -> Tensor:
@@ -180,8 +181,8 @@ def _with_direct_ray(
     doppler_hz = _doppler_hz((zenith_in, azimuth_in), clusters.velocity_mps, wavelength_m)
     return Rays(
         torch.cat([rays.gain, padded(gain[..., None, None])], -2),
-        torch.cat([rays.horizontal, padded(panel.spacing_wavelengths * local[..., 1])], -2),
-        torch.cat([rays.vertical, padded(-panel.spacing_wavelengths * local[..., 2])], -2),
+        torch.cat([rays.horizontal, padded(panel.spacing_wavelengths * local[1])], -2),
+        torch.cat([rays.vertical, padded(-panel.spacing_wavelengths * local[2])], -2),
         torch.cat([rays.doppler_hz, padded(doppler_hz)], -2),
         torch.cat([rays.delay_s, rays.delay_s.amin(-1, keepdim=True)], -1),
     )

@@ -17,46 +17,58 @@ from wirelessgym.scenario import Panel
 POLARISATION_SLANTS = {"single": (0.0,), "dual": (-math.pi / 4, math.pi / 4)}
 
 
-def direction(zenith: Tensor, azimuth: Tensor) -> Tensor:
-    """Unit vector of angles in radian, shape (..., 3); eq. (7.1-6)."""
-    return torch.stack((zenith.sin() * azimuth.cos(), zenith.sin() * azimuth.sin(), zenith.cos()), -1)
+Vector = tuple[Tensor, Tensor, Tensor]  # components x, y and z, apart: whole tensors are faster to work with than strided ones
 
 
-def rotation(orientation: Tensor) -> Tensor:
-    """Rotation matrix of (bearing, downtilt, slant) in radian, shape (..., 3) to (..., 3, 3); eq. (7.1-4)."""
-    (ca, cb, cc), (sa, sb, sc) = orientation.cos().unbind(-1), orientation.sin().unbind(-1)
-    return torch.stack(
-        (
-            torch.stack((ca * cb, ca * sb * sc - sa * cc, ca * sb * cc + sa * sc), -1),
-            torch.stack((sa * cb, sa * sb * sc + ca * cc, sa * sb * cc - ca * sc), -1),
-            torch.stack((-sb, cb * sc, cb * cc), -1),
-        ),
-        -2,
-    )
+def direction(zenith: Tensor, azimuth: Tensor) -> Vector:
+    """Unit vector of angles in radian; eq. (7.1-6)."""
+    across = zenith.sin()
+    return across * azimuth.cos(), across * azimuth.sin(), zenith.cos()
 
 
-def polarisation_turn(zenith: Tensor, azimuth: Tensor, orientation: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the angle between global and local field components; eq. (7.1-15). Where both vanish the angle is 0."""
+def seen_from(orientation: Tensor, zenith: Tensor, azimuth: Tensor) -> tuple[Vector, Tensor, Tensor]:
+    """How a turned panel sees directions.
+
+    Args:
+        orientation: bearing, downtilt, slant of the panel, radian, shape broadcastable to (*zenith.shape, 3).
+        zenith: angles, radian, any shape.
+        azimuth: likewise.
+
+    Returns:
+        Unit vectors along the panel's own axes, ``R^-1 d`` with R of eq. (7.1-4); cosine and sine of the angle between global and
+        local field components, eq. (7.1-15), and an angle of 0 where both vanish.
+    """
     bearing, tilt, slant = orientation.unbind(-1)
     turn = azimuth - bearing
-    real = slant.sin() * zenith.cos() * turn.sin() + slant.cos() * (
-        tilt.cos() * zenith.sin() - tilt.sin() * zenith.cos() * turn.cos()
-    )
-    imag = slant.sin() * turn.cos() + tilt.sin() * slant.cos() * turn.sin()
+    across, up = zenith.sin(), zenith.cos()
+    ahead, aside = turn.cos(), turn.sin()
+    flat_x, local_y = across * ahead, across * aside
+    local_x = tilt.cos() * flat_x - tilt.sin() * up
+    local_z = tilt.sin() * flat_x + tilt.cos() * up
+    real = tilt.cos() * across - tilt.sin() * (up * ahead)
+    imag = tilt.sin() * aside
+    if slant.any():
+        real, imag = (
+            slant.sin() * (up * aside) + slant.cos() * real,
+            slant.sin() * ahead + slant.cos() * imag,
+        )
+        local_y, local_z = (
+            slant.cos() * local_y + slant.sin() * local_z,
+            slant.cos() * local_z - slant.sin() * local_y,
+        )
     square = real * real + imag * imag
     inverse = square.clamp_min(1e-30).rsqrt()
-    return torch.where(square < 1e-30, 1.0, real * inverse), imag * inverse
+    return (local_x, local_y, local_z), torch.where(square < 1e-30, 1.0, real * inverse), imag * inverse
 
 
-def element_amplitude(local: Tensor, element: str) -> Tensor:
-    """Field amplitude of one element towards a local unit vector (..., 3); table 7.3-1 for ``"38.901"``, 1 for ``"omni"``."""
+def element_amplitude(local: Vector, element: str) -> Tensor:
+    """Field amplitude of one element towards a local unit vector; table 7.3-1 for ``"38.901"``, 1 for ``"omni"``."""
+    x, y, z = local
     if element == "omni":
-        return torch.ones_like(local[..., 0])
-    zenith_deg = torch.rad2deg(torch.acos(local[..., 2].clamp(-1, 1)))
+        return torch.ones_like(x)
+    zenith_deg = torch.rad2deg(torch.acos(z.clamp(-1, 1)))
     # The pattern is even in azimuth, so its cosine is enough.
-    azimuth_deg = torch.rad2deg(
-        torch.acos((local[..., 0] * local[..., :2].square().sum(-1).clamp_min(1e-30).rsqrt()).clamp(-1, 1))
-    )
+    azimuth_deg = torch.rad2deg(torch.acos((x * (x * x + y * y).clamp_min(1e-30).rsqrt()).clamp(-1, 1)))
     vertical_db = (12 * ((zenith_deg - 90) / 65).square()).clamp_max(30)
     horizontal_db = (12 * (azimuth_deg / 65).square()).clamp_max(30)
     gain_db = 8 - (vertical_db + horizontal_db).clamp_max(30)
@@ -65,26 +77,28 @@ def element_amplitude(local: Tensor, element: str) -> Tensor:
 
 def panel_field(
     zenith: Tensor, azimuth: Tensor, orientation: Tensor, element: str, slants: tuple[float, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Vector]:
     """Field and local direction of a panel's elements.
 
     Args:
         zenith: departure angles, radian, any shape.
         azimuth: likewise.
-        orientation: bearing, downtilt, slant of the panel, radian, shape broadcastable to (*zenith.shape, 3).
+        orientation: see `seen_from`.
         element: element pattern.
         slants: polarisation slant of each port, radian; eq. (7.3-4), (7.3-5).
 
     Returns:
-        Zenith and azimuth field components in global coordinates, each (*zenith.shape, ports), and the local unit vector
-        (*zenith.shape, 3). Eq. (7.1-11).
+        Zenith and azimuth field components in global coordinates, each (*zenith.shape, ports), and the local unit vector. Eq.
+        (7.1-11).
     """
-    local = (direction(zenith, azimuth).unsqueeze(-1) * rotation(orientation)).sum(-2)
-    cosine, sine = (part[..., None] for part in polarisation_turn(zenith, azimuth, orientation))
-    slant = torch.tensor(slants, dtype=zenith.dtype, device=zenith.device)
-    amplitude = element_amplitude(local, element)[..., None]
-    zenith_field = amplitude * (cosine * slant.cos() - sine * slant.sin())
-    azimuth_field = amplitude * (sine * slant.cos() + cosine * slant.sin())
+    local, cosine, sine = seen_from(orientation, zenith, azimuth)
+    if element != "omni":
+        amplitude = element_amplitude(local, element)
+        cosine, sine = amplitude * cosine, amplitude * sine
+    if slants == (0.0,):
+        return cosine[..., None], sine[..., None], local
+    zenith_field = torch.stack([cosine * math.cos(slant) - sine * math.sin(slant) for slant in slants], -1)
+    azimuth_field = torch.stack([sine * math.cos(slant) + cosine * math.sin(slant) for slant in slants], -1)
     return zenith_field, azimuth_field, local
 
 
@@ -115,5 +129,5 @@ def user_field(zenith: Tensor, azimuth: Tensor, panel: Panel) -> UserField | Non
     slants = POLARISATION_SLANTS[panel.polarisation]
     zenith_field, azimuth_field, local = panel_field(zenith, azimuth, upright, panel.element, slants)
     column, row = (torch.arange(n, dtype=zenith.dtype, device=zenith.device) - (n - 1) / 2 for n in (panel.columns, panel.rows))
-    across, down = panel.spacing_wavelengths * local[..., 1, None, None], -panel.spacing_wavelengths * local[..., 2, None, None]
+    across, down = panel.spacing_wavelengths * local[1][..., None, None], -panel.spacing_wavelengths * local[2][..., None, None]
     return UserField(zenith_field, azimuth_field, (across * column[:, None] + down * row).flatten(-2))

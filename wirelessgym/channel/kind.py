@@ -34,6 +34,17 @@ class ChannelKind(ChannelSettings):
             episode: shape (batch,), int64.
         """
 
+    def expected_power(self, drop: Drop) -> Tensor:
+        """Power per pair of antennas of each user, expected over small-scale fading, shape (batch, users), float32.
+
+        Where rays have a power and a random phase, the powers' sum. A kind whose gains are themselves draws of the fading, such
+        as complex Gaussian ones, returns their variance's sum instead.
+
+        Args:
+            drop: as sampled.
+        """
+        return drop.rays.power()
+
 
 class TR38901(ChannelKind):
     """A kind that takes its statistics from tables of 3GPP TR 38.901.

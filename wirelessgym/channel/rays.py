@@ -52,6 +52,14 @@ class Rays(Rows):
         """Return rays whose channel is ``factor`` (batch, users) times as large."""
         return replace(self, gain=self.gain * factor[:, :, None, None, None, None])
 
+    def power(self) -> Tensor:
+        """Sum of the rays' powers, per pair of antennas, shape (batch, users), float32.
+
+        It is the channel's power on average over initial phases, or over times or places far enough apart: its local mean.
+        """
+        power = torch.view_as_real(self.gain).square()  # exact in every bit: no row depends on its place
+        return power.sum(-1).sum(-1).sum(-1).mean(-1).mean(-1)  # axis by axis: the order of sums is fixed
+
     def ray_delay_s(self) -> Tensor:
         """Delay of every ray, shape (batch, users, clusters, rays), float64."""
         delay = self.delay_s.double()

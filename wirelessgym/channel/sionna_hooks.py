@@ -1,6 +1,6 @@
 """Sionna's random numbers per episode, and what its clustered models keep to themselves.
 
-This is the only file that uses names which Sionna keeps private; they were read in Sionna 2.2 and the tests in
+This file and ``sionna_shortcuts.py`` alone use names which Sionna keeps private; they were read in Sionna 2.2 and the tests in
 ``tests/physics/test_sionna_agreement.py`` compare what is made of them with Sionna's public path, so that a change is noticed.
 
 Sionna draws a whole batch from one global generator, which ties every row to the batch size and to what ran before. While a batch
@@ -31,7 +31,7 @@ from sionna.phy.channel.tr38901 import (
 from torch import Tensor
 
 from wirelessgym.channel.clusters import Clusters, LineOfSight
-from wirelessgym.channel.same_bits import SameBitsTorch
+from wirelessgym.channel.same_bits import same_bits_torch
 from wirelessgym.scenario import Panel
 
 _RANDOM_MODULES = (cdl, channel_coefficients, lsp, rays, system_level_scenario, tdl, uma_scenario, channel_utils)
@@ -43,28 +43,32 @@ def episode_randomness(rows: Sequence[torch.Generator]) -> Iterator[None]:
     """Let every random draw inside Sionna come from the episodes' own generators.
 
     A draw of shape [n, ...] is made as one draw of shape [n / len(rows), ...] per generator. What is computed from the draws has
-    the same bits whatever the batch, see `SameBitsTorch`.
+    the same bits whatever the batch, see `wirelessgym.channel.same_bits`.
     """
 
-    def stacked(draw: Callable[..., Tensor], size: Sequence[int]) -> Tensor:
-        first, *rest = (int(n) for n in size)
+    def filled(size: Sequence[int], dtype: Any, draw: Callable[..., Tensor], *limits: int) -> Tensor:
+        first = int(size[0])
         if first % len(rows):
             raise RuntimeError(f"Sionna drew {first} rows for {len(rows)} episodes; is this Sionna 2.2?")
-        each = first // len(rows)
-        return torch.cat([draw((each, *rest), generator=g) for g in rows])
+        result = torch.empty(*(int(n) for n in size), dtype=dtype)
+        for part, own in zip(result.view(len(rows), -1), rows, strict=True):
+            draw(part, *limits, generator=own)
+        return result
 
     def rand(size: Sequence[int], *, dtype: Any = None, device: Any = None, generator: Any = None) -> Tensor:
-        return stacked(lambda s, generator: torch.rand(s, dtype=dtype, generator=generator), size)
+        return filled(size, dtype, Tensor.uniform_)
 
     def normal(
-        size: Sequence[int], *, mean: Any = 0.0, std: Any = 1.0, dtype: Any = None, device: Any = None, generator: Any = None
+        size: Sequence[int], *, mean: Any = None, std: Any = None, dtype: Any = None, device: Any = None, generator: Any = None
     ) -> Tensor:
-        return stacked(lambda s, generator: torch.randn(s, dtype=dtype, generator=generator), size) * std + mean
+        drawn = filled(size, dtype, Tensor.normal_)
+        drawn = drawn if std is None else drawn * std
+        return drawn if mean is None else drawn + mean
 
     def randint(
         low: int, high: int, size: Sequence[int], *, dtype: Any = None, device: Any = None, generator: Any = None
     ) -> Tensor:
-        return stacked(lambda s, generator: torch.randint(low, high, s, dtype=dtype, generator=generator), size)
+        return filled(size, dtype or torch.int64, Tensor.random_, low, high)
 
     def sample_bernoulli(shape: Sequence[int], p: Any, precision: Any = None, device: Any = None) -> Tensor:
         return rand(shape) < p
@@ -74,7 +78,7 @@ def episode_randomness(rows: Sequence[torch.Generator]) -> Iterator[None]:
         "normal": normal,
         "randint": randint,
         "sample_bernoulli": sample_bernoulli,
-        "torch": SameBitsTorch(),
+        "torch": same_bits_torch,
     }
     with _LOCK:
         originals = [(m, name, vars(m)[name]) for m in _RANDOM_MODULES for name in replacements if name in vars(m)]
@@ -120,10 +124,18 @@ class Geometry:
 
 def system_level_rays(model: Any) -> Any:
     """Draw the rays of a placed model with their initial phases; call within `episode_randomness`."""
-    drawn = model._ray_sampler(model._lsp)
-    if drawn.phases is None:
-        drawn.phases = model._cir_sampler._step_10(drawn.aoa.shape)
+    sampler = model._ray_sampler
+    sampler._random_initial_phases = _none_yet
+    try:
+        drawn = sampler(model._lsp)
+    finally:
+        del sampler._random_initial_phases
+    drawn.phases = model._cir_sampler._step_10(drawn.aoa.shape)
     return drawn
+
+
+def _none_yet(by_delay: Tensor) -> None:
+    """Stands in for spatially consistent phases: between users that stand some wavelengths apart they are independent."""
 
 
 def system_level_clusters(model: Any, drawn: Any, *, direct_ray: bool) -> tuple[Clusters, Geometry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from sionna.phy.channel import cir_to_ofdm_channel, subcarrier_frequencies
+from sionna.phy.channel import AWGN, cir_to_ofdm_channel, subcarrier_frequencies
 from torch import Tensor
 
 from wirelessgym.channel.clusters import to_rays
@@ -13,6 +13,7 @@ from wirelessgym.channel.kinds.system_level import SystemLevel, place_users, sio
 from wirelessgym.channel.randomness import generators
 from wirelessgym.channel.rays import Rays
 from wirelessgym.channel.sionna_hooks import episode_randomness, system_level_clusters, system_level_rays
+from wirelessgym.channel.sionna_shortcuts import shortcuts
 from wirelessgym.scenario import Scenario
 
 
@@ -33,11 +34,12 @@ class SionnaReference:
             raise TypeError(f"scenario: expected a system-level channel, got {scenario.channel.kind}")
         self.scenario, self.channel, self.num_users, self.batch = scenario, scenario.channel, num_users, batch
         self.model = sionna_model(scenario, self.channel)
+        self.awgn = AWGN(device="cpu")
 
     def draw_rays(self) -> None:
         """Draw topology, large-scale parameters and rays."""
         rows = generators(torch.zeros(self.batch, dtype=torch.int64), torch.arange(self.batch), "bench")
-        with episode_randomness(rows), torch.no_grad():
+        with episode_randomness(rows), shortcuts(self.model), torch.no_grad():
             place_users(self.model, self.scenario, self.channel, self.num_users, rows)
             self.drawn = system_level_rays(self.model)
 
@@ -63,6 +65,19 @@ class SionnaReference:
                 return response
         finally:
             self.model._ray_sampler = sampler
+
+    @torch.no_grad()
+    def sionna_episodes(self, num_past: int, num_future: int, num_subcarriers: int, noise_power: float) -> tuple[Tensor, Tensor]:
+        """Episodes of channel prediction from beginning to end by Sionna's own path and random numbers, with its noise.
+
+        Returns:
+            Noisy past and clean future slots, each (batch, users, 1, 1, antennas, slots, subcarriers), complex64.
+        """
+        place_users(self.model, self.scenario, self.channel, self.num_users, [torch.Generator()] * self.batch)
+        gains, delays = self.model(num_past + num_future, 1 / self.scenario.slot_duration_s)
+        h = cir_to_ofdm_channel(subcarrier_frequencies(num_subcarriers, self.scenario.subcarrier_spacing_hz), gains, delays)
+        past, future = h.split([num_past, num_future], 5)
+        return self.awgn(past, noise_power), future
 
 
 class _Drawn(torch.nn.Module):

@@ -48,7 +48,7 @@ def cis(cycles: Tensor) -> Tensor:
     Sine and cosine are some twenty times faster on a CPU than ``torch.exp`` of a complex tensor.
     """
     phase = (2 * math.pi * (cycles - cycles.round())).float()
-    return torch.view_as_complex(torch.stack((phase.cos(), phase.sin()), -1))
+    return torch.complex(phase.cos(), phase.sin())
 
 
 def flat(x: Tensor) -> Tensor:
@@ -59,6 +59,11 @@ def flat(x: Tensor) -> Tensor:
     """
     x = x.flatten(-3)
     return torch.nn.functional.pad(x, (0, -x.shape[-1] % (64 * torch.get_num_threads())))
+
+
+def progression(first: Tensor, step: Tensor, count: int) -> Tensor:
+    """``first * e^{j 2 pi step k}`` for k = 0 .. count - 1 along a new first axis; ``step`` is in cycles, and flattened here."""
+    return geometric(first, flat(cis(step)), count) if count > 1 else first[None]
 
 
 def geometric(first: Tensor, ratio: Tensor, count: int) -> Tensor:
@@ -93,6 +98,8 @@ def synthesise(rays: Rays, grid: Grid, start_s: Tensor, num_slots: int) -> Tenso
     h = _empty((batch * users, samples, grid.num_subcarriers), rays.gain.device)
     gain = rays.gain.flatten(2, 3)  # a user's antennas differ in their gains only, as ports do
     links = Rays(*(x.flatten(0, 1) for x in (gain, rays.horizontal, rays.vertical, rays.doppler_hz, rays.delay_s)))
+    if grid.num_subcarriers == 1:
+        links = _without_delays(links)
     start_s = start_s.double().repeat_interleave(users)
     # Exponentials are cheapest for many links at once, products for as many as stay in the cache.
     for first in range(0, batch * users, _LINKS):
@@ -118,6 +125,17 @@ def _empty(shape: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.empty(shape, dtype=torch.complex64, device=device)
 
 
+def _without_delays(links: Rays) -> Rays:
+    """Rays of a channel at the carrier alone, where delays don't matter: a link's are one group, which fills whole vectors."""
+    missing = -links.horizontal[0].numel() % _VECTOR
+
+    def joined(x: Tensor) -> Tensor:
+        return torch.nn.functional.pad(x.flatten(-2), (0, missing))[..., None, :]
+
+    gain, horizontal, vertical, doppler_hz = (joined(x) for x in (links.gain, links.horizontal, links.vertical, links.doppler_hz))
+    return Rays(gain, horizontal, vertical, doppler_hz, torch.zeros_like(links.delay_s[:, :1]))
+
+
 def _exponentials(links: Rays, grid: Grid, start_s: Tensor, num_slots: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return moving gains, column steering, row steering and tones.
 
@@ -136,12 +154,12 @@ def _exponentials(links: Rays, grid: Grid, start_s: Tensor, num_slots: int) -> t
     corner = horizontal.double() * ((columns - 1) / 2) + vertical.double() * ((rows - 1) / 2)
     turn = cis(doppler_hz * start_s[:, None, None] - corner)
     one = torch.ones_like(flat(turn))
-    across = geometric(one, flat(cis(horizontal)), columns)
-    down = geometric(one, flat(cis(vertical)), rows)
-    moving = geometric(flat(gain) * flat(turn), flat(cis(doppler_hz * grid.slot_s)), num_slots)
+    across = progression(one, horizontal, columns)
+    down = progression(one, vertical, rows)
+    moving = progression(flat(gain) * flat(turn), doppler_hz * grid.slot_s, num_slots)
     delay = torch.nn.functional.pad(links.delay_s, (0, shape[-2] - links.delay_s.shape[-1])).double()[..., None]
     first_tone = cis(-delay * grid.first_subcarrier_hz)
-    tones = geometric(flat(first_tone), flat(cis(-delay * grid.subcarrier_spacing_hz)), grid.num_subcarriers)
+    tones = progression(flat(first_tone), -delay * grid.subcarrier_spacing_hz, grid.num_subcarriers)
     size = shape.numel()
     steering = (x[..., :size].unflatten(-1, shape) for x in (moving, across, down))
     moving, across, down = steering

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wirelessgym.agent import as_agent
-from wirelessgym.agent_spec import imported, named_agent
+from wirelessgym.agent_names import imported, named_agent
 from wirelessgym.check import Finding, check_agent, check_scenario, check_task
 from wirelessgym.registry import UnknownIdError, ids, load_scenario, make_task, task_class
 from wirelessgym.scenario import Scenario

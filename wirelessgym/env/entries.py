@@ -21,11 +21,6 @@ def replaced(obs: Obs, rows: Array, new: Obs) -> Obs:
     return {key: _put(obs[key], rows, value) for key, value in new.items()}
 
 
-def copied(obs: Obs) -> Obs:
-    """Return a copy on memory of its own."""
-    return {key: value if isinstance(value, tuple) else value.copy() for key, value in obs.items()}
-
-
 def _put(values: Entry, rows: Array, new: Entry) -> Entry:
     if isinstance(values, tuple):
         texts = dict(zip(rows.tolist(), new, strict=True))

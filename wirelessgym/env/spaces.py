@@ -44,19 +44,30 @@ def action_space(fields: Sequence[Field]) -> Space:
     return spaces.Dict({field.name: _action_entry(field) for field in fields})
 
 
-def obs_to_numpy(obs: Obs, state: Rows) -> dict[str, Any]:
+def obs_to_numpy(obs: Obs, state: Rows, *, apart: bool = False) -> dict[str, Any]:
     """Return a batch of observations as arrays, and texts as they are.
 
     Small entries are copied, large ones share ``obs``'s memory unless that is ``state``'s: what a caller does to an observation
     must not reach the episode.
+
+    Args:
+        obs: the observations.
+        state: the state that they belong to.
+        apart: whether large entries are copied in any case.
     """
-    large = any(isinstance(value, Tensor) and value.nbytes > COPIED_BYTES for value in obs.values())
-    taken = _storages(state) if large else None
-    return {key: _shown(value, taken) if isinstance(value, Tensor) else value for key, value in obs.items()}
-
-
-def _shown(value: Tensor, taken: set[int] | None) -> Array:
-    return as_numpy(value.clone() if taken is None or value.untyped_storage().data_ptr() in taken else value)
+    taken: set[int] | None = None
+    shown: dict[str, Any] = {}
+    for key, value in obs.items():
+        if isinstance(value, Tensor):
+            array = as_numpy(value)
+            if not apart and array.nbytes > COPIED_BYTES:
+                taken = _storages(state) if taken is None else taken
+                shown[key] = array.copy() if value.untyped_storage().data_ptr() in taken else array
+            else:
+                shown[key] = array.copy()
+        else:
+            shown[key] = value
+    return shown
 
 
 def as_numpy(value: Tensor) -> Array:
@@ -92,8 +103,9 @@ def _entry(value: object, field: Field) -> Any:
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{field.name}: expected an array of numbers, got {array.dtype}")
-    # torch takes neither read-only memory nor negative strides.
-    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    if not array.flags.carray:  # torch takes neither read-only memory nor negative strides
+        array = np.require(array, requirements=["C", "W"])
+    tensor = torch.from_numpy(array)
     return tensor.bool() if field.dtype == "bool" else to_complex(tensor, field)
 
 

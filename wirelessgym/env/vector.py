@@ -17,9 +17,10 @@ from gymnasium import logger
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
+from torch import Tensor
 
-from wirelessgym.env.entries import copied, replaced
-from wirelessgym.env.info import Infos, masked, with_final
+from wirelessgym.env.entries import replaced
+from wirelessgym.env.info import Infos, LazyInfos, masked, with_final
 from wirelessgym.env.partial import row_seeds, rows_to_reset
 from wirelessgym.env.pool import EpisodePool
 from wirelessgym.env.spaces import Array, Space, action_space, action_to_torch, as_numpy, obs_to_numpy, observation_space
@@ -34,9 +35,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
     """``num_envs`` episodes of a task, stepped as one batch.
 
     Observations are a dict of arrays, (num_envs, *shape); rewards are float32. ``info`` holds the step's metrics, each
-    with a mask ``_name`` of the rows it is valid for; what has no value (the rate of an absent user) is zero. Under
-    ``SAME_STEP`` a row that ends starts its next episode in the same step: its last observation and metrics are in
-    ``info["final_obs"]`` and ``info["final_info"]``.
+    with a mask ``_name`` of the rows it is valid for; what has no value (the rate of an absent user) is zero. It is worked
+    out when somebody first looks. Under ``SAME_STEP`` a row that ends starts its next episode in the same step: its last
+    observation and metrics are in ``info["final_obs"]`` and ``info["final_info"]``.
 
     Args:
         task: what is played.
@@ -70,7 +71,6 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
         self._action_fields = task.action_fields
         self._pool = EpisodePool(task, num_envs)
         self._rollout: Rollout | None = None
-        self._seen: dict[str, Array] = {}  # last observations, kept where some rows may be reset and others not
         self._shown: tuple[State, Action | None] | None = None  # a state and the action taken in it, to be drawn
 
     # Bounds of a large batch take as much memory as the batch, so they are laid out when somebody asks for them.
@@ -110,12 +110,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
         with torch.no_grad():
             # Who resets with a seed may well do so in a loop, where episodes drawn ahead would go to waste.
             state, obs = self._pool.take(rows, ahead=not self._begin(rows, seeds))
-        arrays = self._start(rows, state, obs)
-        if len(rows) < self.num_envs:
-            arrays = replaced(self._seen, rows, arrays)
+        self._start(rows, state, obs)
         self._shown = (self._playing().state, None) if self.render_mode else None
-        self._remember(arrays)
-        return arrays, {}
+        return self._arrays(), {}
 
     def step(self, actions: Any) -> tuple[dict[str, Array], Array, Array, Array, Infos]:
         """Take a batch of actions: an array, or for tasks with several action fields a dict of arrays.
@@ -129,25 +126,29 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
             ValueError: for actions of wrong shape or with NaN; the message names entry and row.
         """
         rollout = self._playing()
-        if not rollout.live.all():
+        if not rollout.all_live:
             raise ResetNeeded(f"step: the episodes of rows {(~rollout.live).nonzero()[:, 0].tolist()} are over, reset them")
         action = action_to_torch(actions, self._action_fields)
         self._shown = (rollout.state, action) if self.render_mode else None
         with torch.no_grad():
             step = rollout.step(action)
-        obs = obs_to_numpy(rollout.obs, rollout.state)
-        metrics = {key: _defined(as_numpy(value)) for key, value in step.metrics.items()}
-        # Copies: tasks may report the reward among the metrics, and return one tensor of False for ever.
-        reward, terminated = self.task.reward(step.metrics).numpy().copy(), step.terminated.numpy().copy()
-        truncated = step.truncated.numpy().copy()
+        obs, metrics = self._arrays(), step.metrics
+        reward = self.task.reward(metrics).numpy().copy()  # tasks may report it among the metrics
+        if rollout.all_live:
+            terminated, truncated = np.zeros((2, self.num_envs), bool)
+            return (
+                obs,
+                reward,
+                terminated,
+                truncated,
+                LazyInfos.later(lambda: masked(_shown(metrics), np.ones(self.num_envs, bool))),
+            )
+        terminated, truncated = step.terminated.numpy().copy(), step.truncated.numpy().copy()
         done = terminated | truncated
-        if done.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
-            infos = with_final(obs, metrics, done)
-            obs = self._restart(obs, np.flatnonzero(done))
-        else:
-            infos = masked(metrics, np.ones_like(done))
-        self._remember(obs)
-        return obs, reward, terminated, truncated, infos
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            return obs, reward, terminated, truncated, masked(_shown(metrics), np.ones_like(done))
+        infos = with_final(obs, _shown(metrics), done)
+        return self._restart(obs, np.flatnonzero(done)), reward, terminated, truncated, infos
 
     def render(self) -> tuple[Any, ...] | None:
         """Draw every row with its last action: a tuple of images, shape (height, width, 3), uint8.
@@ -176,28 +177,27 @@ class VectorEnv(gymnasium.vector.VectorEnv[dict[str, Array], Any, Array]):
     def _restart(self, obs: dict[str, Array], rows: Array) -> dict[str, Array]:
         """Start the next episode of ``rows``; return the batch of observations with theirs in place."""
         with torch.no_grad():
-            arrays = self._start(rows, *self._pool.take(rows))
-        if len(rows) == self.num_envs:
-            return arrays
-        return replaced(obs, rows, arrays)
+            state, first = self._pool.take(rows)
+        self._start(rows, state, first)
+        return self._arrays() if len(rows) == self.num_envs else replaced(obs, rows, obs_to_numpy(first, state))
 
-    def _start(self, rows: Array, state: State, obs: Obs) -> dict[str, Array]:
-        """Let ``rows`` play the episodes that begin at ``state``; return their observations."""
+    def _start(self, rows: Array, state: State, obs: Obs) -> None:
+        """Let ``rows`` play the episodes that begin at ``state``."""
         if self._rollout is None or len(rows) == self.num_envs:
             self._rollout = Rollout(self.task, state, obs)
         else:
             self._rollout.restart(torch.from_numpy(rows), state, obs)
-        return obs_to_numpy(obs, state)
+
+    def _arrays(self) -> dict[str, Array]:
+        """What is seen now. Where rows are reset one by one the others' is shown again, whatever a caller did to it meanwhile."""
+        rollout = self._playing()
+        again = self.autoreset_mode is AutoresetMode.DISABLED and self.num_envs > 1
+        return obs_to_numpy(rollout.obs, rollout.state, apart=again)
 
     def _playing(self) -> Rollout:
         if self._rollout is None:
             raise ResetNeeded("step: call reset first")
         return self._rollout
-
-    def _remember(self, obs: dict[str, Array]) -> None:
-        # A copy, since callers may write into theirs.
-        if self.autoreset_mode is AutoresetMode.DISABLED and self.num_envs > 1:
-            self._seen = copied(obs)
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
@@ -208,7 +208,11 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     return chosen
 
 
+def _shown(metrics: dict[str, Tensor]) -> dict[str, Array]:
+    """Metrics as arrays, zero where one has no value, such as the rate of an absent user: NaN does not even equal itself."""
+    return {key: _defined(as_numpy(value)) for key, value in metrics.items()}
+
+
 def _defined(metric: Array) -> Array:
-    """Zero where a metric has no value, such as the rate of an absent user: NaN does not even equal itself."""
     missing = np.isnan(metric)
     return np.where(missing, metric.dtype.type(0), metric) if missing.any() else metric

@@ -19,6 +19,7 @@ from wirelessgym.evaluate.players import Players
 from wirelessgym.evaluate.runner import Work, cut, run_blocks
 from wirelessgym.evaluate.seeds import SecretSeed
 from wirelessgym.evaluate.shards import Shard
+from wirelessgym.evaluate.standings import Summary, with_standings
 from wirelessgym.evaluate.summary import Plan, Point, summarise
 from wirelessgym.evaluate.sweep import SweepError, parse_sweep
 from wirelessgym.evaluate.table import PIPED_WIDTH, Table
@@ -27,7 +28,7 @@ from wirelessgym.learned import FIRST_TRAINING_SEED
 from wirelessgym.options import is_number, whole_number
 from wirelessgym.parallel import Automatic, Executor, make_executor
 from wirelessgym.parallel.processes import Processes
-from wirelessgym.record import Record, Sweep, read_records, write_record
+from wirelessgym.record import Sweep, read_records, write_record
 from wirelessgym.registry import agents_for, as_task_class, load_scenario, make_task, own_ids
 from wirelessgym.scenario import Scenario
 from wirelessgym.task import Task
@@ -92,7 +93,8 @@ def compare(
         overrides: options of the task and fields of the scenario, as in `wirelessgym.make_task`.
 
     Returns:
-        The table. An agent that raises is in it as failed, with its traceback; ``exit_code`` tells.
+        The table, with a verdict (`Table.verdicts`). An agent that raises is in it as failed, with its traceback; ``exit_code``
+        tells.
 
     Raises:
         UnknownIdError: for an unknown task, scenario or agent.
@@ -118,7 +120,7 @@ def compare(
         plan = _plan(points[0].task, players, agents, reference, seed, episodes, deadline_s, fallback)
         _check_size(plan, [point.task for point in points], worker)
         done = _done(plan, points, players, worker, folder, part, progress)
-    table = _table(done)
+    table = _table(done, points)
     _save(table, folder)
     if show:
         Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
@@ -144,13 +146,13 @@ def _done(
     folder: Path | None,
     shard: Shard | None,
     progress: bool,
-) -> dict[int, list[Record]]:
-    """The records of every point; after Ctrl-C, those that are complete are saved."""
-    done: dict[int, list[Record]] = {}
+) -> dict[int, Summary]:
+    """What came of every point; after Ctrl-C, those that are complete are saved."""
+    done: dict[int, Summary] = {}
     try:
         missing = _run(plan, points, players, executor, folder, shard, progress, done)
     except KeyboardInterrupt:
-        _save(_table(done), folder)
+        _save(_table(done, points), folder)
         kept = "; finished blocks are kept, the same call with this out goes on from here" if folder else ""
         print(f"interrupted: {len(done)} of {len(points)} points are complete{kept}", file=sys.stderr)
         raise
@@ -189,7 +191,7 @@ def _points(
     if not settings:
         raise ValueError("scenario: expected at least one, got an empty list")
     if sweep is None:
-        return [Point(make_task(cls, one, **overrides), None) for one in settings]
+        return [Point(make_task(cls, one, **overrides), None, number) for number, one in enumerate(settings)]
     axis, values = parse_sweep(sweep)
     if axis in ("task", "scenario"):
         raise SweepError(f"{axis} is no field to sweep; give several scenarios as scenario, or compare task by task")
@@ -200,8 +202,8 @@ def _points(
             "tx_power_dbw: noise follows transmit power at a given snr_db, nothing would change; set noise_power_dbw"
         )
     return [
-        Point(make_task(cls, one, **{**overrides, axis: value}), Sweep(axis=axis, value=value))
-        for one in settings
+        Point(make_task(cls, one, **{**overrides, axis: value}), Sweep(axis=axis, value=value), number)
+        for number, one in enumerate(settings)
         for value in values
     ]
 
@@ -242,9 +244,9 @@ def _run(
     folder: Path | None,
     shard: Shard | None,
     progress: bool,
-    done: dict[int, list[Record]],
+    done: dict[int, Summary],
 ) -> int:
-    """Play all points and put the records of each complete one into ``done``; return how many blocks are missing elsewhere."""
+    """Play all points and put what came of each complete one into ``done``; return how many blocks are missing elsewhere."""
     tasks = tuple(point.task for point in points)
     seed = plan.seed.value if isinstance(plan.seed, SecretSeed) else plan.seed
     kept = folder / "blocks" if folder is not None else None
@@ -285,8 +287,11 @@ def _progress(wanted: bool) -> Progress:
     return Progress(*columns, *times, console=console, transient=True, disable=not (wanted and console.is_terminal))
 
 
-def _table(done: Mapping[int, list[Record]]) -> Table:
-    return Table([record for _, records in sorted(done.items()) for record in records])
+def _table(done: Mapping[int, Summary], points: Sequence[Point]) -> Table:
+    tables: dict[int, list[Summary]] = {}
+    for index, summary in sorted(done.items()):
+        tables.setdefault(points[index].table, []).append(summary)
+    return Table([record for table in tables.values() for record in with_standings(table)])
 
 
 def _save(table: Table, folder: Path | None) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 from wirelessgym.agent_spec import source_digest
 from wirelessgym.evaluate.outcomes import Outcome
 from wirelessgym.io import write_atomically
-from wirelessgym.record import SCHEMA, versions
+from wirelessgym.provenance import versions
+from wirelessgym.record import SCHEMA
 from wirelessgym.task import Task
 
 CHECKSUM_BYTES = 32  # SHA-256, behind the content

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from wirelessgym.agent import Agent
-from wirelessgym.agent_spec import LONGEST_NAME, AgentSpec, check_description, described, is_own, named_agent, own_spec, unique
+from wirelessgym.agent_names import named_agent
+from wirelessgym.agent_spec import LONGEST_NAME, AgentSpec, check_description, described, is_own, own_spec, unique
 from wirelessgym.isolation.pickles import carries_foreign_code, label, pickled_agent
 from wirelessgym.isolation.process import TIMEOUT_S, AgentFailure, AgentProcess, clean, search_path
 from wirelessgym.isolation.remote import RemoteAgent
@@ -146,7 +147,14 @@ class Players:
             return described(said, name, source, content, own=False)
         called = name or where.rpartition(":")[2]
         called = "".join(c for c in called if c.isprintable())[:LONGEST_NAME] or "agent"
-        blank: dict[str, Any] = {"name": called, "spec": where, "registered": None, "options": {}, "parameters": 0}
+        blank: dict[str, Any] = {
+            "name": called,
+            "spec": where,
+            "registered": None,
+            "options": {},
+            "parameters": 0,
+            "training": None,
+        }
         blank |= {"genie": False, "only_when_named": False, "tasks": [], "fingerprint": "", "source": ""}
         return replace(described(blank, name, source, content, own=False), failure=said.text)
 

@@ -14,6 +14,7 @@ from wirelessgym.agent_spec import AgentSpec
 from wirelessgym.evaluate.kept import Outcomes
 from wirelessgym.evaluate.outcomes import Outcome
 from wirelessgym.evaluate.seeds import SecretSeed
+from wirelessgym.evaluate.standings import Headline, Summary
 from wirelessgym.metrics import Metric
 from wirelessgym.record import Gap, Latency, Paired, Record, Sweep, Value, provenance
 from wirelessgym.registry import ids, load_scenario
@@ -52,13 +53,20 @@ class Plan:
 
 @dataclass(frozen=True)
 class Point:
-    """One scenario, at one value of the sweep."""
+    """One scenario, at one value of the sweep.
+
+    Attributes:
+        task: the task in that scenario, with that value.
+        sweep: the value, None without a sweep.
+        table: number of the scenario: points that share it stand in one table.
+    """
 
     task: Task
     sweep: Sweep | None
+    table: int = 0
 
 
-def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Record]:
+def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> Summary:
     """Turn the outcomes of all blocks of a point, in order, into records: agents as given, then floor, then bound."""
     task = point.task
     outcomes = {name: _joined([block[name] for block in blocks]) for name in blocks[0]}
@@ -92,6 +100,7 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
                 paired=paired.get(agent.name),
                 latency_s=_latency(outcome.latency_s),
                 parameters=agent.parameters,
+                training=agent.training,
                 status="ok" if outcome.traceback is None else "failed",
                 traceback=outcome.traceback,
                 agent_options=agent.options,
@@ -112,7 +121,12 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> list[Reco
                 agent_options={},
             )
         )
-    return records
+    rivals = {
+        name: Headline(played[name][task.headline.name], value)
+        for name in comparable
+        if (value := headlines.get(name)) is not None
+    }
+    return Summary(records, rivals, task.headline, point.sweep)
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:

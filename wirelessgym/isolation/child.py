@@ -64,7 +64,7 @@ class _Player:
         """Make the agent, untouched by earlier use."""
         self._agent = self._task = None  # the spec's tensors are as they came, too
         from wirelessgym.agent import as_agent
-        from wirelessgym.agent_spec import named_agent
+        from wirelessgym.agent_names import named_agent
 
         if isinstance(self._source, str):
             self._agent = named_agent(self._source)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
@@ -148,7 +148,7 @@ def make_executor(wanted: str | Executor | None = None, workers: int | None = No
 def windowed(
     items: Iterable[T], size: int, submit: Callable[[T], Any], wait: Callable[[list[Any]], Iterable[Any]]
 ) -> Iterator[tuple[int, Any]]:
-    """Keep ``size`` items under way and yield (index, handle) as they finish; an executor's loop.
+    """Keep ``size`` items under way and yield (index, handle) as they finish, in order where several have; an executor's loop.
 
     Args:
         items: taken one by one, as others finish.
@@ -167,18 +167,23 @@ def windowed(
     for _ in range(size):
         begin()
     while under_way:
-        for handle in wait(list(under_way)):
+        for handle in sorted(wait(list(under_way)), key=under_way.__getitem__):
             index = under_way.pop(handle)
             begin()
             yield index, handle
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread: sums over several threads would round differently from machine to machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def threads(number: int) -> Iterator[None]:
+    """Let torch use a number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
+
+
+def one_thread() -> AbstractContextManager[None]:
+    """One torch thread: sums over several threads would round differently from machine to machine."""
+    return threads(1)

@@ -58,12 +58,17 @@ class Scenario(Strict):
         subcarrier_spacing_hz: spacing.
         slot_duration_s: time between slots.
         speed_kmh: user speed, or a range from which each user's is drawn uniformly.
-        normalisation: ``"user"``: every user's mean power per antenna is 1 over the slots of the episode; ``"sample"``: the mean
-            over users is; ``"none"``: as drawn.
+        normalisation: ``"user"``: every user's power per antenna is 1 in expectation over small-scale fading, given its
+            large-scale parameters and the powers of its rays; it fades from slot to slot and from episode to episode.
+            ``"sample"``: the mean over users is. ``"none"``: as drawn. ``"user-realised"`` and ``"sample-realised"``: the mean
+            over slots, antennas and subcarriers of each episode is 1, as in papers that divide every sample by its norm; then
+            the received power doesn't fade, and the scale of a slot depends on those that follow.
         tx_power_dbw: transmit power budget of the downlink.
-        snr_db: E||Hx||^2 / E||n||^2 per receive antenna over the episode, or a range from which each episode draws.
+        snr_db: E||Hx||^2 / E||n||^2 per receive antenna, or a range from which each episode draws. The expectation is over
+            small-scale fading, too, unless the normalisation is a realised one: then it is the mean over the episode.
         noise_power_dbw: fixes the noise power instead; ``snr_db`` is then not used.
-        csi_snr_db: power of the channel over that of its estimation error, or a range; None is perfect CSI.
+        csi_snr_db: power of the channel, expected or realised as above, over that of its estimation error, or a range; None is
+            perfect CSI.
         horizon: steps of an episode.
     """
 
@@ -80,7 +85,9 @@ class Scenario(Strict):
     subcarrier_spacing_hz: float = Field(default=180e3, gt=0, le=10e6)
     slot_duration_s: float = Field(default=0.5e-3, gt=0, le=1.0)
     speed_kmh: number_or_range(0, 1000, float)  # type: ignore[valid-type]
-    normalisation: Annotated[Literal["user", "sample", "none"], BeforeValidator(_none_in_words)] = "user"
+    normalisation: Annotated[
+        Literal["user", "sample", "none", "user-realised", "sample-realised"], BeforeValidator(_none_in_words)
+    ] = "user"
     tx_power_dbw: float = Field(default=0.0, ge=-100, le=100)
     snr_db: number_or_range(-50, 100, float) = 10.0  # type: ignore[valid-type]
     noise_power_dbw: float | None = Field(default=None, ge=-300, le=100)

@@ -17,7 +17,8 @@ from pydantic import Field as Bounds
 from torch import Tensor
 
 from wirelessgym.channel import Channel, Drop
-from wirelessgym.channel.randomness import complex_normal, generators
+from wirelessgym.channel.noise import add_noise_
+from wirelessgym.channel.randomness import generators
 from wirelessgym.episodes import require_single_antenna_users, sample_episodes, sample_noise_power
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.images import Image, as_image, new_figure
@@ -35,7 +36,7 @@ class PredictionState(State):
 
     Attributes:
         drop: where the user is, and the rays of its channel.
-        power: mean channel power per entry over the slots of the first step, shape (batch,).
+        power: expected channel power per entry (`wirelessgym.episodes.Episodes.user_power`), shape (batch,).
         noise_power: on every entry of ``past``, shape (batch,).
         past: noisy, shape (batch, past, antennas, subcarriers), complex64.
         future: clean, shape (batch, future, antennas, subcarriers), complex64.
@@ -119,14 +120,12 @@ class ChannelPrediction(Task):
 
     def reset(self, episodes: Sequence[int], seed: int | Sequence[int] = 0) -> tuple[PredictionState, Obs]:
         """See `Task.reset`. Slot 0 is the newest of the first observation."""
-        window = self.num_past + self.num_future
         slots = self.num_past + self.horizon * self.num_future
         sampled = sample_episodes(self.channel, episodes, seed, slots, first_slot=1 - self.num_past)
         power = sampled.mean_power()
         noise_power = sample_noise_power(self.scenario, sampled, power)
         if self.released_noise_scaling:
             noise_power = noise_power / (2 * self.num_past)
-        h = self.channel.response(sampled.drop, torch.full_like(sampled.seed, 1 - self.num_past), window)[:, 0, :, 0]
         state = PredictionState(
             seed=sampled.seed,
             episode=sampled.episode,
@@ -134,16 +133,16 @@ class ChannelPrediction(Task):
             drop=sampled.drop,
             power=power,
             noise_power=noise_power,
-            past=h[:, : self.num_past],
-            future=h[:, self.num_past :],
+            past=self._slots(sampled.drop, torch.full_like(sampled.seed, 1 - self.num_past), self.num_past),
+            future=self._slots(sampled.drop, torch.ones_like(sampled.seed), self.num_future),
         )
-        state = replace(state, past=self._noisy(state, state.past, 1 - self.num_past))
+        self._add_noise_(state, state.past, 1 - self.num_past)
         return state, self._observe(state)
 
     def score(self, state: PredictionState, action: Action) -> dict[str, Tensor]:
         """See `Task.score`."""
         future = self.check_action(action, len(state.seed))["future"]
-        target = self._noisy(state, state.future, 1) if self.noisy_targets else state.future
+        target = self._add_noise_(state, state.future.clone(), 1) if self.noisy_targets else state.future
         squared_error, target_energy = energy(future - target), energy(target)
         slot_error, slot_energy = energy((future - target).flatten(0, 1)), energy(target.flatten(0, 1))
         nmse = squared_error / target_energy
@@ -158,9 +157,10 @@ class ChannelPrediction(Task):
 
     def advance(self, state: PredictionState, action: Action | None = None) -> tuple[PredictionState, Obs]:
         """See `Task.advance`: as many slots as were to be predicted, which join the past with their noise."""
-        past = torch.cat([state.past, self._noisy(state, state.future, 1)], 1)[:, -self.num_past :]
+        measured = self._add_noise_(state, state.future.clone(), 1)
+        past = torch.cat([state.past, measured], 1)[:, -self.num_past :]
         time_step = state.time_step + 1
-        future = self.channel.response(state.drop, time_step * self.num_future + 1, self.num_future)[:, 0, :, 0]
+        future = self._slots(state.drop, time_step * self.num_future + 1, self.num_future)
         state = replace(state, time_step=time_step, past=past, future=future)
         return state, self._observe(state)
 
@@ -220,18 +220,18 @@ class ChannelPrediction(Task):
         figure.colorbar(image, ax=axes)
         return as_image(figure)
 
-    def _noisy(self, state: PredictionState, h: Tensor, first_slot: int) -> Tensor:
-        """Add each slot's measurement noise to ``h``, whose first slot lies ``first_slot`` after the newest past one.
+    def _slots(self, drop: Drop, first_slot: Tensor, num_slots: int) -> Tensor:
+        """Return the user's channel from a slot of each row on, shape (batch, num_slots, antennas, subcarriers)."""
+        return self.channel.response(drop, first_slot, num_slots)[:, 0, :, 0]
+
+    def _add_noise_(self, state: PredictionState, h: Tensor, first_slot: int) -> Tensor:
+        """Add each slot's measurement noise to ``h`` in place, whose first slot lies ``first_slot`` after the newest past one.
 
         A slot's noise belongs to the slot, so that it is the same in every window that shows it.
         """
-        deviation = state.noise_power.sqrt()[:, None, None, None]
         newest = state.time_step * self.num_future
-        noise = [
-            complex_normal(h.shape[2:], generators(state.seed, state.episode, "noise", newest + first_slot + slot))
-            for slot in range(h.shape[1])
-        ]
-        return h + torch.stack(noise, 1).to(h.device) * deviation
+        slots = [generators(state.seed, state.episode, "noise", newest + first_slot + slot) for slot in range(h.shape[1])]
+        return add_noise_(h, state.noise_power.sqrt(), list(zip(*slots, strict=True)))
 
     def _observe(self, state: PredictionState) -> Obs:
         known = {"csi": state.past, "noise_power": state.noise_power}

@@ -11,10 +11,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from wirelessgym.agent_names import learned_class
 from wirelessgym.io import read_toml
-from wirelessgym.options import refusal
+from wirelessgym.learned import LearnedAgent
+from wirelessgym.options import accepts_none, refusal
 from wirelessgym.policy_gradient import PolicyGradient
-from wirelessgym.registry import UnknownIdError, make_task, training_files
+from wirelessgym.registry import UnknownIdError, build_agent, make_task, training_files
 from wirelessgym.scenario import Scenario, parse_assignment
 from wirelessgym.suggest import hint
 from wirelessgym.task import Task
@@ -166,6 +168,23 @@ class Configuration(_Strict):
             return self.learning_rate * (step + 1) / warmup
         share = (step - warmup) / (self.steps - warmup)
         return self.learning_rate * (1 + math.cos(math.pi * share)) / 2
+
+    def make_agent(self) -> LearnedAgent:
+        """Return the agent, with fresh weights of the run's seed unless its options have another, or a checkpoint.
+
+        A checkpoint brings its own seed, which base weights may need that it doesn't hold.
+
+        Raises:
+            UnknownIdError: for an unknown id.
+            ImportError: for a module or a name in it that isn't there.
+            TypeError: for an agent that can't be trained, or an option that it doesn't have.
+        """
+        cls = learned_class(self.agent)
+        given = {k: None if v == NONE and accepts_none(cls, k) else v for k, v in self.agent_options.items()}
+        fresh = {"seed": self.seed} if given.get("checkpoint") is None else {}
+        made = build_agent(f"agent {self.agent!r}", cls, {"checkpoint": None, **fresh, **given})
+        assert isinstance(made, LearnedAgent)
+        return made
 
     def plain(self) -> dict[str, Any]:
         """Everything, as JSON and TOML can hold it."""

@@ -11,25 +11,30 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from wirelessgym.fields import to
+from wirelessgym.channel.randomness import generator
+from wirelessgym.fields import Action, Obs, clone, num_rows, to
+from wirelessgym.fitted import FittedAgent
 from wirelessgym.interrupts import interrupts_noted
 from wirelessgym.learned import LearnedAgent, seeded
+from wirelessgym.parallel import threads
 from wirelessgym.progress import ProgressBar
+from wirelessgym.rollouts import Rollout, Transition, headline, measured
 from wirelessgym.task import Task
 from wirelessgym.train.config import Configuration, read_configuration, spelled
+from wirelessgym.train.fitting import fit
 from wirelessgym.train.run_folder import BEST, Log, begin, check_folder, load_state, save_best, save_state, training_card
 from wirelessgym.train.sampling import Batch, Drawer, step_seed, training_jobs, uses, validation_jobs
-from wirelessgym.train.setup import accelerator, configured_agent, make_optimiser, threads, trainable_parameters
-from wirelessgym.train.validation import NOT_FINITE, headline, mean_gain
 
 MAX_SKIPPED_IN_A_ROW = 20
+NOT_FINITE = "NaN or infinite"  # how `Field.check` names what it refuses
 
 
 class DivergedError(ValueError):
@@ -45,7 +50,7 @@ def train(
     overrides: Sequence[str] = (),
     agent: LearnedAgent | None = None,
 ) -> LearnedAgent:
-    """Train an agent.
+    """Train an agent, or fit it if it is a `FittedAgent`.
 
     Args:
         config: name of a configuration that comes with the agents, a TOML file, or its contents; see `Configuration`.
@@ -78,15 +83,19 @@ def train(
         configuration = configuration.model_copy(update={"agent_options": spelled({**agent.options(), "seed": agent.seed})})
     check_folder(folder, configuration, resume)
     tasks = {label: entry.make() for label, entry in zip(configuration.labels, configuration.tasks, strict=True)}
-    agent = agent or configured_agent(configuration)
+    agent = agent or configuration.make_agent()
     for task in tasks.values():
         if not agent.does(task.family):
             raise ValueError(f"agent {agent.name!r} doesn't do {task.id}; it does: {', '.join(agent.tasks)}")
     with ExitStack() as stack:
         stack.enter_context(threads(configuration.threads))
         stack.enter_context(torch.random.fork_rng())
-        device = stack.enter_context(accelerator(configuration.precision))
+        device = stack.enter_context(_accelerator(configuration.precision))
         drawer = stack.enter_context(Drawer(list(tasks.values()), configuration.draw_ahead))
+        if isinstance(agent, FittedAgent):
+            bar = stack.enter_context(ProgressBar(progress, agent.name, 0, configuration.steps))
+            fit(configuration, tasks, agent, folder, drawer, bar)
+            return agent
         run = _Run(configuration, tasks, agent, folder, device, drawer)
         run.train(stack.enter_context(ProgressBar(progress, agent.name, run.state.step, configuration.steps)))
     return agent
@@ -105,7 +114,10 @@ class _Run:
         self.homes = [next((p.device for p in module.parameters()), self.device) for module in self.modules]
         for module in self.modules:
             module.to(self.device).train()
-        self.parameters = trainable_parameters(agent, self.modules)
+        trainable = {id(p): p for module in self.modules for p in module.parameters() if p.requires_grad}
+        self.parameters = list(trainable.values())
+        if not self.parameters:
+            raise ValueError(f"agent {agent.name!r} has no trainable weights")
         self.optimiser = make_optimiser(self.parameters, config)
         begin(folder, config)
         self.state = load_state(folder, agent, self.parameters, self.optimiser)
@@ -177,8 +189,8 @@ class _Run:
                 if task.open_loop:
                     loss = self.agent.loss(task, state, obs, share)
                 else:
-                    generator = torch.Generator().manual_seed(step_seed(self.config.seed, self.state.step, "actions"))
-                    loss = self.agent.trajectory_loss(task, state, obs, generator, share, self.config.policy_gradient)
+                    draws = generator(self.config.seed, self.state.step, "actions")
+                    loss = self.agent.trajectory_loss(task, state, obs, draws, share, self.config.policy_gradient)
         except ValueError as error:
             if NOT_FINITE not in str(error):
                 raise
@@ -192,9 +204,7 @@ class _Run:
     def _validate(self, log: Log, bar: ProgressBar) -> None:
         state = self.state
         with seeded(step_seed(self.config.seed, state.step, "validation")):
-            state.validation = {
-                label: headline(self.tasks[label], self.agent, batches, self.device) for label, batches in self.held_out.items()
-            }
+            state.validation = {label: self._headline(label, batches) for label, batches in self.held_out.items()}
         state.seconds = time.monotonic() - self.begun
         state.first_validation = state.validation | {k: v for k, v in state.first_validation.items() if math.isfinite(v)}
         for label, value in state.validation.items():
@@ -203,10 +213,30 @@ class _Run:
             values = ", ".join(_in_words(label, self.tasks[label], value) for label, value in state.validation.items())
             bar.say(f"step {state.step}, {state.seconds:.0f} s: {values}")
         if self.config.keep == "best":
-            gain = mean_gain(self.tasks, state.first_validation, state.validation)
+            gain = state.mean_gain(self.tasks)
             if state.best_gain is None or gain > state.best_gain:
                 state.best_gain = gain
                 save_best(self.folder, self.agent, self._card())
+
+    def _headline(self, label: str, batches: Sequence[Batch]) -> float:
+        """How well the agent acts on episodes that training never sees; NaN where the task refuses its actions."""
+        try:
+            with torch.no_grad():
+                return headline(self.tasks[label], [self._played(self.tasks[label], *batch) for batch in batches])
+        except ValueError as error:
+            if NOT_FINITE not in str(error):
+                raise
+            return math.nan
+
+    def _played(self, task: Task, state: Any, obs: Obs) -> list[Transition]:
+        self.agent.reset(num_rows(state))
+
+        def act(_: object, seen: Obs) -> Action:
+            return to(self.agent.act(task.spec, to(clone(seen), self.device)), "cpu")
+
+        return (
+            [measured(state, task.score(state, act(state, obs)))] if task.open_loop else list(Rollout(task, state, obs).play(act))
+        )
 
     def _save(self) -> None:
         self.state.seconds = time.monotonic() - self.begun
@@ -214,6 +244,42 @@ class _Run:
 
     def _card(self) -> dict[str, Any]:
         return training_card(self.config, self.tasks, self.agent, self.state, self.device)
+
+
+def make_optimiser(parameters: Sequence[Tensor], config: Configuration) -> torch.optim.Optimizer:
+    """AdamW; biases, norms and other vectors don't decay."""
+    matrices = [p for p in parameters if p.ndim > 1]
+    vectors = [p for p in parameters if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
+
+
+@contextmanager
+def _accelerator(precision: str) -> Iterator[Any]:
+    """An ``accelerate.Accelerator`` on the GPU if there is one, otherwise on the processor.
+
+    Args:
+        precision: ``"no"`` or ``"bf16"``.
+
+    Raises:
+        ImportError: without accelerate.
+        ValueError: if several processes were launched: a run is one process.
+    """
+    try:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+    except ImportError as error:
+        raise ImportError(f"training needs accelerate: pip install 'wirelessgym[train]' ({error})") from None
+    # accelerate keeps its settings for the life of the process, and refuses others: forget ours, but nobody else's.
+    ours = not AcceleratorState._shared_state
+    try:
+        made = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
+        if made.num_processes > 1:
+            raise ValueError(f"training runs in one process, {made.num_processes} were launched")
+        yield made
+    finally:
+        if ours:
+            AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _in_words(label: str, task: Task, value: float) -> str:

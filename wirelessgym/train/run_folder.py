@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +22,8 @@ from torch import Tensor
 from wirelessgym.checkpoint import CheckpointError, read_card, recover_folder, replace_folder
 from wirelessgym.io import write_atomically, write_text_atomically
 from wirelessgym.learned import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, LearnedAgent
-from wirelessgym.record import provenance, versions
+from wirelessgym.provenance import versions
+from wirelessgym.record import provenance
 from wirelessgym.task import Task
 from wirelessgym.toml import to_toml
 from wirelessgym.train.config import Configuration, ConfigurationError, first_difference, read_configuration
@@ -47,7 +49,7 @@ class RunState:
         skipped_in_a_row: of these, how many were the latest in a row.
         validation: headline metrics of the latest validation, by label of the task entry.
         first_validation: of the one before the first step, or the first one at which a metric is finite.
-        best_gain: of the best validation so far, see `wirelessgym.train.validation.mean_gain`.
+        best_gain: of the best validation so far, see `mean_gain`.
         inherited: ``tasks`` and ``training`` in the card of the checkpoint that the run began from; nothing for fresh weights.
     """
 
@@ -59,6 +61,15 @@ class RunState:
     first_validation: dict[str, float] = field(default_factory=dict)
     best_gain: float | None = None
     inherited: dict[str, Any] = field(default_factory=dict)
+
+    def mean_gain(self, tasks: Mapping[str, Task]) -> float:
+        """How much better than at first the latest validation is, relative to it, as a mean over entries; -inf if not finite."""
+        gains = []
+        for label, value in self.validation.items():
+            sign, first = 1 if tasks[label].headline.higher_is_better else -1, self.first_validation[label]
+            gains.append(sign * (value - first) / max(abs(first), 1e-12))
+        mean = sum(gains) / len(gains)
+        return mean if math.isfinite(mean) else -math.inf
 
 
 def check_folder(folder: Path, config: Configuration, resume: bool) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from universal_agents import TINY_BACKBONE, episodes, stirred, universal
-from wirelessgym.agents.robust_wmmse import denoised
+from wirelessgym.agents.robust_wmmse import denoised, error_as_noise
 from wirelessgym.agents.universal.heads.classical_init.precoding import (
     ITERATIONS,
     TRAINING_ITERATIONS,
@@ -73,7 +73,9 @@ def test_fresh_weights_are_robust_wmmse_with_fewer_iterations_in_training(scenar
 def test_with_equal_error_variances_its_iteration_is_wmmse_on_the_denoised_estimate_with_more_noise() -> None:
     task, state, obs = episodes("precoding", 16, **NOISY)
     estimate, residual = denoised(obs["csi"], obs["csi_noise_power"], task.scenario.panel)
-    variance = 2 * residual[:, None, None]
+    beams = to_beams(obs["csi"], task.scenario.panel.rows, task.scenario.panel.columns)
+    sparse = wiener(beams, obs["csi_noise_power"], obs["mask"])[2]
+    variance = error_as_noise(residual, sparse, 2.0)[:, None, None]
     w, _, _ = error_aware_wmmse(estimate, variance, obs["noise_power"], obs["tx_power"], uncorrected(estimate), iterations=100)
     ours, theirs = (task.score(state, x)["sum_rate"] for x in (w, make_agent("robust_wmmse").act(task, obs)))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
@@ -83,7 +85,7 @@ def test_the_estimate_that_it_starts_from_is_that_of_robust_wmmse() -> None:
     task, _, obs = episodes("precoding", 16, **NOISY)
     panel = task.scenario.panel
     beams = to_beams(obs["csi"], panel.rows, panel.columns)
-    gains, residual = wiener(beams, obs["csi_noise_power"], obs["mask"])
+    gains, residual, _ = wiener(beams, obs["csi_noise_power"], obs["mask"])
     estimate, left = denoised(obs["csi"], obs["csi_noise_power"], panel)
     torch.testing.assert_close(gains * beams, to_beams(estimate, panel.rows, panel.columns))
     torch.testing.assert_close(residual, left)

@@ -16,7 +16,7 @@ from universal_agents import TASKS, TINY_BACKBONE, episodes, stirred, universal
 import wirelessgym
 import wirelessgym.train
 from wirelessgym import make_agent
-from wirelessgym.agent_spec import named_agent
+from wirelessgym.agent_names import named_agent
 from wirelessgym.check import check_agent
 from wirelessgym.checkpoint import CheckpointError, read_card, save_weights
 from wirelessgym.evaluate.players import agent_specs

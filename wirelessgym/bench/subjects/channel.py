@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from wirelessgym.bench.measure import Row, seconds, show
+from wirelessgym.bench.measure import Row, in_turns, seconds, show
 from wirelessgym.channel import Channel
 from wirelessgym.channel.synthesis import synthesise
 from wirelessgym.fields import take
 from wirelessgym.parallel import one_thread
 from wirelessgym.parallel.processes import Processes
-from wirelessgym.registry import load_scenario
+from wirelessgym.registry import load_scenario, make_task
 from wirelessgym.scenario import Scenario
 
 BY_DEFAULT = True
@@ -34,9 +34,11 @@ def bench(fast: bool = False) -> list[Row]:
             _lazy_step(scenario),
         ]
         show("Channel: Sionna's path against ours (UMa NLOS, 4 users, 128 antennas, 20 slots, 48 subcarriers)", rows)
+        episodes = [_whole_reset(scenario, batch, repeats=2 if fast else 3), _precoding_reset(batch, repeats=3 if fast else 10)]
+        show("Episodes from beginning to end", episodes)
         growth = _growth(scenario)
         show("How our cost grows (reference: the setting above, 8 episodes)", growth)
-    return rows + growth
+    return rows + episodes + growth
 
 
 def _synthesis(scenario: Scenario, batch: int, repeats: int, target: float) -> Row:
@@ -51,6 +53,41 @@ def _synthesis(scenario: Scenario, batch: int, repeats: int, target: float) -> R
     ours = seconds(lambda: synthesise(reference.our_rays(), grid, start, 20), max(repeats, 3))
     theirs = seconds(lambda: reference.sionna_response(20, 48), 1 if batch > 8 else repeats)
     return Row(f"rays to H, {batch} episodes", f"{theirs:.3f} s", f"{ours:.4f} s", theirs / ours, target)
+
+
+def _whole_reset(scenario: Scenario, batch: int, repeats: int) -> Row:
+    """Rays, synthesis, noise and observation of episodes of channel prediction."""
+    from wirelessgym.channel.sionna_reference import SionnaReference
+
+    past, future, subcarriers = 16, 4, scenario.num_subcarriers
+    task = make_task("channel_prediction", scenario, num_past=past, num_future=future)
+    reference = SionnaReference(scenario, 1, batch)
+    task.reset([0])  # warm up both
+    reference.sionna_episodes(1, 1, 2, 0.1)
+    theirs, ours = in_turns(
+        lambda: reference.sionna_episodes(past, future, subcarriers, 0.1), lambda: task.reset(range(batch)), repeats
+    )
+    what = f"channel_prediction.reset, {batch} episodes of 1 user, against Sionna's path and noise"
+    return Row(what, f"{theirs:.2f} s", f"{ours:.3f} s", theirs / ours, 12)
+
+
+def _precoding_reset(batch: int, repeats: int) -> Row:
+    """Episodes of precoding, against how it was before: a second synthesis for the normalisation, a drop left to Sionna."""
+    from wirelessgym.channel.sionna_shortcuts import without_shortcuts
+
+    settings = {"num_users": 8, "horizon": 1}
+    task = make_task("precoding", "uma-nlos-32", **settings)
+    before = make_task("precoding", "uma-nlos-32", **settings, normalisation="user-realised")
+
+    def old_way() -> None:
+        with without_shortcuts():
+            before.reset(range(batch))
+
+    task.reset([0])
+    before.reset([0])
+    theirs, ours = in_turns(old_way, lambda: task.reset(range(batch)), repeats)
+    what = f"precoding.reset, {batch} episodes of 8 users, against drops by Sionna alone and realised power"
+    return Row(what, f"{theirs * 1e3:.1f} ms", f"{ours * 1e3:.1f} ms", theirs / ours, 1.5)
 
 
 def _peak_above_output_gb(ours: bool, batch: int) -> float:

@@ -47,3 +47,7 @@ class Rayleigh(ChannelKind):
         angle = uniform((num_users, 1, NUM_WAVES), rows, 0.0, 2 * math.pi).double()
         doppler_hz = speed * scenario.carrier_frequency_hz / SPEED_OF_LIGHT_MPS * angle.cos()
         return Drop(independent_rays(gain, doppler_hz, torch.zeros(len(rows), num_users, 1)))
+
+    def expected_power(self, drop: Drop) -> Tensor:
+        """See `ChannelKind.expected_power`: 1, whatever the amplitudes that were drawn; they are the fading."""
+        return torch.ones(drop.rays.gain.shape[:2])

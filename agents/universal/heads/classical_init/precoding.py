@@ -24,7 +24,7 @@ from wirelessgym.metrics import user_rates
 from wirelessgym.spec import TaskSpec
 
 from ...._linear import active_users, wants_structure
-from ....robust_wmmse import wiener
+from ....robust_wmmse import error_as_noise, wiener
 from ....wmmse import WMMSE
 from .._layers import TINY, mlp, parts, rotate_phase, zero_init
 from ..base import Head
@@ -47,6 +47,7 @@ class Knowledge:
         beams: observed, shape (batch, users, antennas), complex64.
         gains: Wiener gain of each beam, same shape, float32.
         residual: variance of the error left in each entry, shape (batch,).
+        variance: what precoding starts to reckon with in its place, same shape.
         error: variance of the observation's error, shape (batch,).
         phase: that the strongest beam had, shape (batch, users, 1).
         features: of the beams, shape (batch * users * polarisations, CHANNELS, columns, rows).
@@ -56,6 +57,7 @@ class Knowledge:
     beams: Tensor
     gains: Tensor
     residual: Tensor
+    variance: Tensor
     error: Tensor
     phase: Tensor
     features: Tensor
@@ -99,7 +101,7 @@ class PrecodingHead(Head):
         beams = to_beams(csi, panel.rows, panel.columns)
         strongest = beams.gather(-1, beams.abs().argmax(-1, keepdim=True))
         beams = rotate_phase(beams, -strongest.angle())
-        gains, residual = wiener(beams, error, present)
+        gains, residual, sparse = wiener(beams, error, present)
         power = beams.abs().square().mean(-1, keepdim=True).clamp_min(TINY)
         unit = beams / power.sqrt()
         others = (gains * beams).abs().square()
@@ -122,7 +124,16 @@ class PrecodingHead(Head):
         polarisations = len(features) // present.numel()
         pooled = torch.cat([features.mean((-2, -1)), features.amax((-2, -1))], -1)
         pooled = pooled.unflatten(0, (*present.shape, polarisations)).mean(2)
-        known = Knowledge(beams, gains, residual, error, strongest.angle(), features, present)
+        known = Knowledge(
+            beams,
+            gains,
+            residual,
+            error_as_noise(residual, sparse, START_ERROR_WEIGHT),
+            error,
+            strongest.angle(),
+            features,
+            present,
+        )
         token = self.to_token(torch.cat([pooled, self._user_features(obs, known, power[..., 0])], -1))
         return token, present, known
 
@@ -173,7 +184,7 @@ class PrecodingHead(Head):
         observed = known.beams.abs().square()
         gains = known.gains + correction[..., 2] * (known.error[:, None, None] / (known.error[:, None, None] + observed + TINY))
         estimate = (gains * known.beams + shifted) * known.present[..., None]
-        variance = START_ERROR_WEIGHT * known.residual[:, None, None] * bounded(correction[..., 3]).exp()
+        variance = known.variance[:, None, None] * bounded(correction[..., 3]).exp()
         estimate = rotate_phase(estimate, known.phase)
         factors = bounded(user[..., 2 * CHANNELS :])
         iterations = TRAINING_ITERATIONS if self.training else ITERATIONS
