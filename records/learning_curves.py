@@ -1,8 +1,8 @@
 """Gather learning curves from run folders and draw them: ``python records/learning_curves.py [NAME=FOLDER ...]``.
 
 Each run's validations join ``records/learning-curves.json``, in place of those that had the name before; from all that is there
-``docs/learning-curves.png`` is drawn, one panel per task and scenario, and a table printed. Episodes are those of the task, of all
-its entries in the run's configuration. A run that trained on several entries of a task is validated on the first.
+``docs/learning-curves.png`` is drawn, one panel per task and scenario, and a table printed. Episodes are those of the task, of
+all its entries in the run's configuration. A run that trained on several entries of a task is validated on the first.
 """
 
 import csv
