@@ -8,9 +8,9 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from plot_style import COLOURS, INK, LINES, MARKERS, STYLE
 
 from wirelessgym.record import Record, read_records
-from wirelessgym.report.figures import COLOURS, INK, LINES, MARKERS, STYLE
 
 ROOT = Path(__file__).resolve().parent.parent
 BOUND = (0, (5, 2))

@@ -1,8 +1,8 @@
 """Gather learning curves from run folders and draw them: ``python records/learning_curves.py [NAME=FOLDER ...]``.
 
 Each run's validations join ``records/learning-curves.json``, in place of those that had the name before; from all that is there
-``docs/learning-curves.png`` is drawn, one panel per task and scenario, and a table printed. Episodes are those of the task, of
-all its entries in the run's configuration. A run that trained on several entries of a task is validated on the first.
+``docs/learning-curves.png`` is drawn, one panel per task and scenario, and a table printed. Episodes are those of all entries of
+the task in the run's configuration. A run that trained on several entries of a task is validated on the first.
 """
 
 import csv
@@ -14,10 +14,10 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from plot_style import COLOURS, LINES, MARKERS, STYLE
 
 from wirelessgym.io import write_text_atomically
 from wirelessgym.registry import make_task
-from wirelessgym.report.figures import COLOURS, LINES, MARKERS, STYLE
 from wirelessgym.train.config import read_configuration
 from wirelessgym.train.run_folder import CONFIG
 from wirelessgym.train.sampling import uses

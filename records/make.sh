@@ -30,11 +30,16 @@ make_record precoding-noisy-csi precoding --agents $precoders,robust_wmmse --sce
     --episodes 500 --set num_users=8 --set csi_snr_db=10 $realised
 make_record precoding-hard precoding --agents $precoders,robust_wmmse --scenario uma-hard-32,uma-hard-16 --reference wmmse \
     --episodes 500 --set horizon=1
-detectors=lmmse,lmmse_soft,oamp,kbest,ep
+detectors=lmmse,lmmse_soft,oamp,kbest,ep,pair_ep,list_mmse,smc
 make_record detection-four-users detection --agents $detectors --scenario uma-nlos-32,uma-nlos-64 --sweep snr_db=0:20:5 \
     --episodes 500 --set normalisation=sample-realised --set horizon=1
 make_record detection-eight-users detection --agents $detectors --scenario uma-nlos-32 --sweep snr_db=0:20:5 \
     --episodes 500 --set num_users=8 --set horizon=1
+# Where the exact posterior mean can be had, which is what every other detector is held against.
+make_record detection-exact-qpsk detection --agents exact_mmse,$detectors --scenario uma-nlos-32 --sweep snr_db=0:10:5 \
+    --reference exact_mmse --episodes 500 --set num_users=8 --set horizon=1 --set modulation=qpsk
+make_record detection-exact-16qam detection --agents exact_mmse,$detectors --scenario uma-nlos-32 --sweep snr_db=0:10:5 \
+    --reference exact_mmse --episodes 500 --set num_users=4 --set horizon=1
 make_record prediction-speed channel_prediction --agents hold,wiener,ar,pvec,pad,kalman,ar_beamdelay --scenario uma-nlos-128 \
     --sweep speed_kmh=10,30,50,70,100 --episodes 100 $realised
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from scipy.stats import t as student
 
 from wirelessgym.record import Record, read_records
-from wirelessgym.report import markdown_table
+from wirelessgym.report import markdown_table, markdown_verdict
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"(<!-- (?P<kind>table|metric|study|cost): (?P<name>[\w/.:-]+) -->\n)(.*?)(<!-- end of \w+ -->)", re.DOTALL)
+OPENING = r"<!-- (?P<kind>table|verdict|metric|study|cost): (?P<name>[\w/.:-]+)(?P<options>(?: \w+=[\w,-]+)*) -->\n"
+BLOCK = re.compile(rf"(?P<opening>{OPENING})(.*?)(?P<closing><!-- end of \w+ -->)", re.DOTALL)
 
 # Headline of each task in a study's table: how it reads, and what one point's mean becomes before points are averaged.
 HEADLINES: dict[str, tuple[str, str, Callable[[float], float]]] = {
@@ -31,13 +32,28 @@ ACCURACY = {
 
 
 def with_tables(text: str) -> str:
-    """Return the text with each ``<!-- KIND: NAME -->`` block made anew; kinds are those of ``MAKERS``."""
+    """Return the text with each ``<!-- KIND: NAME OPTION=VALUE -->`` block made anew; kinds are those of ``MAKERS``.
 
-    def table(match: re.Match[str]) -> str:
-        made = MAKERS[match["kind"]](match["name"])
-        return f"{match[1]}\n{made}\n\n{match[5]}"
+    Tables take ``rows=10``, the most rows that they may have, and ``agents=a,b``, whose rows to show.
+    """
 
-    return BLOCK.sub(table, text)
+    def block(match: re.Match[str]) -> str:
+        options = dict(option.split("=") for option in match["options"].split())
+        made = MAKERS[match["kind"]](match["name"], **options)
+        return f"{match['opening']}\n{made}\n\n{match['closing']}"
+
+    return BLOCK.sub(block, text)
+
+
+def headline_table(name: str, rows: str | None = None, agents: str = "") -> str:
+    """Return a folder's tables, shortened on request; what is left out is said to be in the records."""
+    records = read_records(ROOT / name)
+    wanted = [agent for agent in agents.split(",") if agent]
+    made = markdown_table(records, wanted, None if rows is None else int(rows))
+    everybody = {record.agent for record in records if record.role == "agent"}
+    left_out = sum(not re.search(rf"^\| {re.escape(agent)} \|", made, re.MULTILINE) for agent in everybody)
+    more = "1 more agent is" if left_out == 1 else f"{left_out} more agents are"
+    return f"{made} {more} in [the records]({name})." if left_out else made
 
 
 def metric_table(name: str) -> str:
@@ -136,8 +152,9 @@ def _by_agent(records: list[Record], task: str) -> dict[str, float]:
     return {agent: statistics.mean(values) for agent, values in points.items()}
 
 
-MAKERS: dict[str, Callable[[str], str]] = {
-    "table": lambda folder: markdown_table(read_records(ROOT / folder)),
+MAKERS: dict[str, Callable[..., str]] = {
+    "table": headline_table,
+    "verdict": lambda folder: markdown_verdict(read_records(ROOT / folder)),
     "metric": metric_table,
     "study": study_table,
     "cost": cost_table,

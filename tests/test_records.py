@@ -5,11 +5,15 @@ The reference values were measured with another implementation of the same metho
 
 import importlib.util
 import math
+import re
 from pathlib import Path
 
 import pytest
 
+from wirelessgym.evaluate import compare
 from wirelessgym.record import read_records
+from wirelessgym.report.tables import sections
+from wirelessgym.report.verdict import verdict
 from wirelessgym.train.config import Configuration
 from wirelessgym.train.run_folder import begin
 
@@ -51,10 +55,12 @@ def values(name, metric):
 
 
 def script(name):
-    """A script of the records' folder as a module."""
+    """A script of the records' folder as a module, found beside it as Python finds a script's neighbours."""
     spec = importlib.util.spec_from_file_location(name, ROOT / f"records/{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "records")
+        spec.loader.exec_module(module)
     return module
 
 
@@ -70,9 +76,64 @@ def test_every_record_is_sound_and_says_how_to_make_it_again(folder):
         assert record.provenance.git and not record.provenance.dirty
 
 
+@pytest.fixture(scope="module")
+def module():
+    return script("update_readme")
+
+
+@pytest.fixture
+def folder(module, tmp_path, monkeypatch):
+    """A comparison of three precoders as the generator sees it, in records/mine."""
+    options = {"scenario": "rayleigh-32", "episodes": 8, "processes": 1, "progress": False, "show": False, "horizon": 1}
+    compare("precoding", ["mrt", "zf", "rzf"], sweep="snr_db=0,10", out=tmp_path / "records" / "mine", **options)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    return tmp_path / "records" / "mine"
+
+
+def test_a_document_says_a_tables_verdict_in_the_words_of_the_report(module, folder):
+    (section,) = sections(read_records(folder))
+    text = "Before.\n\n<!-- verdict: records/mine -->\n<!-- end of verdict -->\n\nAfter.\n"
+    made = module.with_tables(text)
+    assert made.startswith("Before.\n\n<!-- verdict: records/mine -->\n\n") and made.endswith(
+        "\n\n<!-- end of verdict -->\n\nAfter.\n"
+    )
+    assert verdict(section) in made and "the best of the others" in made
+    assert module.with_tables(made) == made
+
+
+def test_records_without_a_verdict_are_refused_by_name(module, folder):
+    for path in (folder / "records").glob("*.json"):
+        path.write_text(re.sub(r'"standing": \{.*?\n  \}', '"standing": null', path.read_text(), flags=re.DOTALL))
+    with pytest.raises(ValueError, match="Precoding on rayleigh-32, over SNR: no verdict"):
+        module.with_tables("<!-- verdict: records/mine -->\n<!-- end of verdict -->\n")
+
+
+def test_a_documents_table_may_be_shortened_and_says_what_it_leaves_out(module, folder):
+    whole, chosen, short = (
+        module.with_tables(f"<!-- table: records/mine{options} -->\n<!-- end of table -->\n")
+        for options in ("", " agents=mrt,zf", " rows=3")
+    )
+    names = ["rzf", "zf", "mrt", "_random floor_", "_bound_"]
+    assert re.findall(r"^\| (\w+(?: \w+)?) \|", whole, re.MULTILINE) == names
+    assert "more agents" not in whole
+    assert re.findall(r"^\| (\w+(?: \w+)?) \|", chosen, re.MULTILINE) == ["zf", "mrt", "_random floor_", "_bound_"]
+    assert "1 more agent is in [the records](records/mine)." in chosen
+    assert "**" not in chosen  # the best isn't shown
+    assert re.findall(r"^\| (\w+(?: \w+)?) \|", short, re.MULTILINE) == ["rzf", "_random floor_", "_bound_"]
+    with pytest.raises(ValueError, match="no row here is called 'nobody'; there are: rzf, zf, mrt"):
+        module.with_tables("<!-- table: records/mine agents=nobody -->\n<!-- end of table -->\n")
+    with pytest.raises(ValueError, match="rows: expected more than 2"):
+        module.with_tables("<!-- table: records/mine rows=2 -->\n<!-- end of table -->\n")
+
+
+def test_no_table_of_the_front_page_is_longer_than_ten_rows():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"<!-- table: .*?-->(.*?)<!-- end", text, re.DOTALL)
+    assert blocks and all(len(re.findall(r"^\| ", block, re.MULTILINE)) - 2 <= 10 for block in blocks)
+
+
 @pytest.mark.parametrize("document", ["README.md", "records/README.md"])
-def test_tables_in_the_documents_are_those_of_the_records(document):
-    module = script("update_readme")
+def test_tables_in_the_documents_are_those_of_the_records(module, document):
     text = (ROOT / document).read_text(encoding="utf-8")
     assert "<!-- table: " in text
     assert module.with_tables(text) == text

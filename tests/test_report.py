@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import errno
 import html.parser
+import itertools
 import re
 import struct
 import subprocess
@@ -14,8 +15,12 @@ import pytest
 from synthetic import SETTINGS, at_point, record, sweep
 
 from wirelessgym.doctor import BROWSERS, find_browser
-from wirelessgym.record import Value
+from wirelessgym.evaluate import compare
+from wirelessgym.record import Sweep, Value, write_record
 from wirelessgym.report import markdown_table, write_csv, write_html, write_markdown
+from wirelessgym.report.figures import sweep_figure
+from wirelessgym.report.pictures import pictures
+from wirelessgym.report.scales import linear, logarithmic
 from wirelessgym.report.tables import best_agents, number, point_table, sections
 from wirelessgym.report.text import commands, result, setting
 
@@ -59,9 +64,9 @@ def test_page_is_well_formed_and_loads_nothing(page_path: Path) -> None:
     text = page_path.read_text(encoding="utf-8")
     assert "http:" not in text and "https:" not in text and "//" not in re.sub(r"<script>.*?</script>", "", text)
     for tag, attributes in page.elements:
-        assert tag not in ("link", "iframe", "img", "object", "embed")
+        assert tag not in ("link", "iframe", "object", "embed")
         for name in ("href", "src", "xlink:href"):
-            assert (attributes.get(name) or "#").startswith("#")
+            assert (attributes.get(name) or "#").startswith("data:image/png;base64," if tag == "img" else "#")
         assert not any(name.startswith("on") for name in attributes)
     assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in page.elements
 
@@ -69,7 +74,7 @@ def test_page_is_well_formed_and_loads_nothing(page_path: Path) -> None:
 def test_ids_on_the_page_are_unique_and_every_reference_has_its_target(page_path: Path) -> None:
     text = page_path.read_text(encoding="utf-8")
     ids = re.findall(r'\sid="([^"]+)"', text)
-    assert len(ids) == len(set(ids)) > 10
+    assert len(ids) == len(set(ids)) >= 5  # two tables, what was run, metrics, notes
     assert set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text)) <= {(i, "") for i in ids} | {("", i) for i in ids}
 
 
@@ -115,7 +120,9 @@ def test_no_text_is_a_formula_in_a_spreadsheet(evil: str, tmp_path: Path) -> Non
 def test_a_figure_draws_names_as_they_are(name: str, tmp_path: Path) -> None:
     renamed = [r.model_copy(update={"agent": name}) if r.agent == "wmmse" else r for r in at_point() + sweep()]
     text = write_html(renamed, tmp_path / "r.html").read_text(encoding="utf-8")
-    assert text.count(f"<!-- {name.replace('_', ' _')} -->") == 2  # one in each figure
+    drawn = [figure for figure in re.findall(r"<svg class=.plot.*?</svg>", text) if f">{name}" in figure]
+    assert len(drawn) == 2
+    assert f"<span>{name}</span>" in text  # the legend's
 
 
 @pytest.mark.parametrize("write", [write_html, write_markdown, write_csv])
@@ -299,6 +306,31 @@ def test_page_fits_a_phone_and_sorts_on_click(page_path: Path, tmp_path: Path) -
     assert order == "descending"
 
 
+@pytest.mark.browser
+def test_curves_can_be_hidden_read_and_put_on_another_axis(tmp_path: Path) -> None:
+    probe = """<script>addEventListener("load", () => {
+      const figure = document.querySelector("figure.plots"), [log, linear] = figure.querySelectorAll("div.plot");
+      const shown = () => [log, linear].map((plot) => getComputedStyle(plot).display !== "none").join();
+      const before = shown();
+      figure.querySelector(".scales [data-scale=linear]").click();
+      const after = shown(), curve = linear.querySelector(".series[data-curve='0']");
+      const point = curve.querySelectorAll(".point")[1], box = linear.querySelector("svg").getBoundingClientRect();
+      const unit = box.width / 640, near = [Number(point.dataset.x) + 4, Number(point.dataset.y)];
+      const at = { clientX: box.left + near[0] * unit, clientY: box.top + near[1] * unit };
+      const tip = figure.querySelector(".tip");
+      linear.querySelector("svg").dispatchEvent(new PointerEvent("pointermove", at));
+      const words = tip.hidden ? "" : tip.textContent;
+      figure.querySelector(".keys button").click();
+      const gone = getComputedStyle(curve).display;
+      document.title = [before, after, words, gone].join("|");
+    });</script>"""
+    records = error_sweep(("ep", "agent", (0.5, 0.25, 0.0)), ("mf", "agent", (0.9, 0.9, 0.9)))
+    page = write_html(records, tmp_path / "r.html")
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", probe + "</body>"), encoding="utf-8")
+    found = re.search(r"<title>(.+?)</title>", browse(tmp_path, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()))
+    assert found and found[1] == "true,false|false,true|ep at SNR 5 dB: 0.250 [0.200, 0.300]|none"
+
+
 def test_a_metric_that_is_the_same_for_all_agents_has_no_column() -> None:
     whole = Value(mean=1.0, ci95=(1.0, 1.0), unit="1", higher_is_better=True)
     part = Value(mean=0.5, ci95=(0.4, 0.6), unit="1", higher_is_better=True)
@@ -307,3 +339,99 @@ def test_a_metric_that_is_the_same_for_all_agents_has_no_column() -> None:
     once = [never[0], never[1].model_copy(update={"metrics": never[1].metrics | {"power_scale": part}})]
     assert "power_scale" not in [column.title for column in point_table(never).columns]
     assert "power_scale" in [column.title for column in point_table(once).columns]
+
+
+def error_sweep(*rows: tuple[str, str, tuple[float, ...]]) -> list[object]:
+    """Detection errors: (agent, role, NMSE at 0, 5, ... dB), each with an interval of a fifth."""
+
+    def value(mean: float) -> Value:
+        return Value(mean=mean, ci95=(0.8 * mean, 1.2 * mean), unit="1", higher_is_better=False)
+
+    return [
+        record(agent, role=role, headline="nmse", higher_is_better=False, metrics={"nmse": value(mean)},
+               sweep=Sweep(axis="snr_db", value=5 * i), scenario_settings=SETTINGS | {"snr_db": 5 * i})
+        for agent, role, means in rows
+        for i, mean in enumerate(means)
+    ]  # fmt: skip
+
+
+def plots(records: list[object]) -> dict[str, str]:
+    (section,) = sections(records)
+    figure = sweep_figure(section)
+    return {plot.scale: str(plot.svg) for plot in figure.plots}
+
+
+def test_an_exact_zero_leaves_errors_on_a_logarithmic_axis_and_is_marked(tmp_path: Path) -> None:
+    records = error_sweep(("ep", "agent", (0.1, 0.01, 0.0)), ("bound", "bound", (0.05, 1e-9, 0.0)))
+    assert list(plots(records)) == ["log", "linear"]  # the first is the one to start with
+    drawn = plots(records)["log"]
+    assert drawn.count('class="clipped"') == 3 and ">0.01<" in drawn and "10⁻⁹" not in drawn
+    assert 'class="clipped"' not in plots(records)["linear"]
+    assert "An open triangle lies below the axis" in write_html(records, tmp_path / "r.html").read_text(encoding="utf-8")
+    whole = error_sweep(("ep", "agent", (0.1, 0.01, 0.001)))
+    assert "An open triangle" not in write_html(whole, tmp_path / "s.html").read_text(encoding="utf-8")
+
+
+def test_rates_have_a_linear_axis_and_errors_a_choice() -> None:
+    assert list(plots(sweep())) == ["linear"]
+    assert list(plots(error_sweep(("ep", "agent", (0.1, 0.09, 0.08))))) == ["linear", "log"]
+
+
+def test_a_logarithmic_axis_has_equal_steps_for_equal_factors_and_clips_below() -> None:
+    scale = logarithmic([0.0, 1e-3, 1.0], start=300, end=0, floor=1e-4)
+    assert scale.low > 5e-4 and scale.clips(0.0) and not scale.clips(1e-3)
+    assert scale.place(0.0) == 300 and 0 < scale.place(1.0) < 25
+    steps = [scale.place(10.0**power) for power in (-3, -2, -1, 0)]
+    assert steps[0] - steps[1] == pytest.approx(steps[1] - steps[2]) == pytest.approx(steps[2] - steps[3])
+    assert [words for _, words in scale.ticks()] == ["0.001", "0.01", "0.1", "1"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.2, 17.0), (0.00113, 0.00121), (1e4, 9e4), (-30.0, -2.0)])
+def test_ticks_are_round_evenly_spaced_and_within_the_axis(low: float, high: float) -> None:
+    scale = linear([low, high], 0, 100)
+    values = [value for value, _ in scale.ticks()]
+    assert 3 <= len(values) <= 8 and scale.low <= values[0] and values[-1] <= scale.high
+    assert [b - a for a, b in itertools.pairwise(values)] == pytest.approx([values[1] - values[0]] * (len(values) - 1))
+    assert [float(words.replace("−", "-")) for _, words in scale.ticks()] == pytest.approx(values, rel=1e-9, abs=1e-12)
+
+
+def test_every_point_of_a_figure_says_its_numbers_even_without_a_script(page_path: Path) -> None:
+    text = page_path.read_text(encoding="utf-8")
+    assert "<title>wmmse at SNR 20 dB: 34.56 [34.31, 34.81] bit/s/Hz</title>" in text
+    assert "<title>wmmse: 21.31 [21.06, 21.56] bit/s/Hz</title>" in text
+
+
+def test_axes_have_names_and_units_instead_of_keys(page_path: Path) -> None:
+    text = page_path.read_text(encoding="utf-8")
+    figures = "".join(re.findall(r"<svg class=.plot.*?</svg>", text))
+    assert ">SNR (dB)</text>" in figures and "snr_db" not in figures and "sum_rate" not in figures
+    assert "Sum rate (bit/s/Hz), higher is better" in text
+
+
+def test_a_page_of_several_tables_has_contents_whose_links_lead_somewhere(page_path: Path) -> None:
+    elements = Page(page_path).elements
+    targets = {a["id"] for _, a in elements if a.get("id")}
+    links = [a["href"].removeprefix("#") for tag, a in elements if tag == "a"]
+    assert len(links) == 5 and set(links) <= targets
+
+
+def test_data_beside_the_page_are_linked_and_nothing_else(tmp_path: Path) -> None:
+    records = at_point()
+    (tmp_path / "other" / "records").mkdir(parents=True)
+    assert "results.csv" not in write_html(records, tmp_path / "r.html").read_text(encoding="utf-8")
+    write_csv(records, tmp_path / "results.csv")
+    write_record(records[0], tmp_path / "a b" / "records")
+    links = [a["href"] for tag, a in Page(write_html(records, tmp_path / "r.html")).elements if tag == "a"]
+    assert links == ["results.csv", "a%20b/records/"]
+
+
+def test_pictures_are_of_the_best_of_the_projects_own_agents() -> None:
+    options = {"scenario": "rayleigh-32", "episodes": 4, "processes": 1, "progress": False, "show": False, "horizon": 1}
+    made = compare("precoding", ["mrt", "rzf", "wmmse:iterations=3"], **options).records
+    (section,) = sections(made)
+    at, found = pictures(section)
+    assert at == "" and len(found) == 2 and {picture.agent for picture in found} <= {"rzf", "wmmse"}
+    assert all(picture.source.startswith("data:image/png;base64,iVBOR") for picture in found)
+    for away in ({"seed": "sha256:1234"}, {"task": "my_task"}, {"command": "wirelessgym compare precoding --agents my:rzf"}):
+        (section,) = sections([r.model_copy(update=away) for r in made])
+        assert pictures(section) == ("", [])

@@ -186,6 +186,7 @@ def test_the_table_the_report_and_the_document_say_it_in_the_same_words(tmp_path
     (section,) = sections(found.records)
     words = verdict(section)
     assert "on average over noise" in words
+    assert found.verdicts == [words]
     assert words in " ".join(str(found).split())
     assert words in write_html(found.records, tmp_path / "a.html").read_text(encoding="utf-8")
     assert words in write_markdown(found.records, tmp_path / "a.md").read_text(encoding="utf-8")

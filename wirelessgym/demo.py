@@ -54,9 +54,9 @@ def run_demo(out: Path = FOLDER) -> int:
         )
         records += table.records
         failed |= table.exit_code
-    page = write_html(records, out / "report.html", title="One language model beside the classical baselines")
     write_markdown(records, out / "report.md")
     write_csv(records, out / "results.csv")
+    page = write_html(records, out / "report.html", "One language model beside the classical baselines", pictures=True)
     console.print(
         f"\n{time.monotonic() - started:.0f} s. Open the report in a browser: {page.resolve().as_uri()}", soft_wrap=True
     )

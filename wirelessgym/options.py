@@ -6,7 +6,7 @@ Numbers given as text, truth values given as numbers, fractions given as integer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from typing import Any, get_type_hints
@@ -113,3 +113,16 @@ def _validate(kind: TypeAdapter[Any], value: Any) -> None:
         if not isinstance(value, list):
             raise
         kind.validate_python(tuple(value))
+
+
+def split(values: Sequence[str]) -> list[str]:
+    """Split at commas that stand outside brackets and quotes."""
+    parts, depth, quoted = [""], 0, False
+    for character in ",".join(values):
+        quoted ^= character == '"'
+        depth += (character in "[{") - (character in "]}")
+        if character == "," and not depth and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]

@@ -18,19 +18,6 @@ Settings = Annotated[
 Seed = Annotated[int, typer.Option(help="Seed of all episodes.")]
 
 
-def split(values: list[str]) -> list[str]:
-    """Split at commas that stand outside brackets and quotes."""
-    parts, depth, quoted = [""], 0, False
-    for character in ",".join(values):
-        quoted ^= character == '"'
-        depth += (character in "[{") - (character in "]}")
-        if character == "," and not depth and not quoted:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts if part.strip()]
-
-
 def overrides(settings: list[str] | None, target: Callable[..., object] | None = None) -> dict[str, Any]:
     """Parse ``--set``; refuse keys that are options of the command, which ``target`` has as parameters."""
     from inspect import Parameter, signature
@@ -76,10 +63,10 @@ def new_folder(task: str, scenarios: list[str | Path]) -> Path:
 
 
 def write_reports(records: list[Any], folder: Path, title: str | None) -> None:
-    """Write report.html, report.md and results.csv, and say where."""
+    """Write report.html (with pictures), report.md and results.csv, and say where."""
     from wirelessgym.report import write_csv, write_html, write_markdown
 
     write_markdown(records, folder / "report.md", title)
     write_csv(records, folder / "results.csv")
-    page = write_html(records, folder / "report.html", title)
+    page = write_html(records, folder / "report.html", title, pictures=True)
     typer.echo(f"Report: {page}")

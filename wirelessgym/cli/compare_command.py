@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from wirelessgym.cli.arguments import Settings, allow_modules_here, new_folder, overrides, split, write_reports
+from wirelessgym.cli.arguments import Settings, allow_modules_here, new_folder, overrides, write_reports
 from wirelessgym.cli.errors import reports_errors
+from wirelessgym.options import split
 
 EPILOG = (
     "Examples:\n\n"

@@ -93,7 +93,8 @@ def compare(
         overrides: options of the task and fields of the scenario, as in `wirelessgym.make_task`.
 
     Returns:
-        The table. An agent that raises is in it as failed, with its traceback; ``exit_code`` tells.
+        The table, with a verdict (`Table.verdicts`). An agent that raises is in it as failed, with its traceback; ``exit_code``
+        tells.
 
     Raises:
         UnknownIdError: for an unknown task, scenario or agent.

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from wirelessgym.evaluate.summary import BEYOND
 from wirelessgym.record import Record, Value
+from wirelessgym.report.labels import field_label
 from wirelessgym.report.tables import ABSENT, Section, arrow, best_agent, by_role, number, p_value, sections, unit_label
 from wirelessgym.report.verdict import verdict
 
@@ -65,7 +66,7 @@ def _point(section: Section) -> Table:
 def _swept(section: Section) -> Table:
     table = _table()
     for value, _ in section.points:
-        table.add_column(escape(f"{section.axis}\n{value}"), justify="right")
+        table.add_column(escape(f"{field_label(section.axis or '')}\n{value}"), justify="right")
     best = [best_agent(records, section.first.headline) for _, records in section.points]
     for agent in section.agents:
         found = [next((r for r in records if r.agent == agent), None) for _, records in section.points]

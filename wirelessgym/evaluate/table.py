@@ -10,6 +10,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 
 from wirelessgym.evaluate.printed import printed
 from wirelessgym.record import Record
+from wirelessgym.report.tables import sections
+from wirelessgym.report.verdict import verdict
 
 PIPED_WIDTH = 120  # rich takes 80 columns for what is no terminal
 
@@ -28,6 +30,11 @@ class Table:
     def exit_code(self) -> int:
         """1 if an agent failed, else 0."""
         return int(any(record.status == "failed" for record in self.records))
+
+    @property
+    def verdicts(self) -> list[str]:
+        """Who leads the best of the others, in words, for each task, scenario and sweep; empty for one without a verdict."""
+        return [verdict(section) for section in sections(self.records)]
 
     def to_html(self, path: Path | str) -> Path:
         """Write one self-contained page."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -21,9 +22,12 @@ from wirelessgym.metrics import Metric
 from wirelessgym.record import Record
 from wirelessgym.registry import UnknownIdError, task_class
 from wirelessgym.report import text as words
-from wirelessgym.report.figures import point_figure, sweep_figure
+from wirelessgym.report.figures import Figure, point_figure, sweep_figure
+from wirelessgym.report.labels import capitalised, field_name
 from wirelessgym.report.markdown import code_block, literal
-from wirelessgym.report.tables import Cell, Section, Table, arrow, label, point_table, sections, sweep_table
+from wirelessgym.report.pictures import Picture
+from wirelessgym.report.pictures import pictures as pictures_of
+from wirelessgym.report.tables import Cell, Section, Table, arrow, point_table, sections, shortened, sweep_table
 from wirelessgym.report.verdict import verdict
 
 CSV_COLUMNS = (
@@ -45,19 +49,30 @@ class _View:
     sentence: str
     unit: str
     caption: str
-    figure: str
+    anchor: str
+    figure: Figure | None
+    figure_title: str
     figure_caption: str
+    pictures: list[Picture]
+    pictures_caption: str
     overview: Table | None
     points: list[tuple[str, Table]]
 
 
-def write_html(records: Sequence[Record], path: Path | str, title: str | None = None) -> Path:
+def write_html(records: Sequence[Record], path: Path | str, title: str | None = None, pictures: bool = False) -> Path:
     """Write one HTML page that needs nothing else: styles, script and figures stand inside it.
+
+    Args:
+        records: of one or several comparisons.
+        path: of the page. Data that lie beside it (``results.csv``, ``records/``) are linked.
+        title: heading; by default tasks and scenarios.
+        pictures: whether to let the best agents play an episode and draw it, which takes some seconds.
 
     Raises:
         ValueError: without records.
     """
-    return write_text_atomically(path, _render("report.html.j2", records, title, figures=True))
+    views = _views(records, figures=True, pictures=pictures)
+    return write_text_atomically(path, _render("report.html.j2", records, title, views, _data_beside(Path(path), records)))
 
 
 def write_markdown(records: Sequence[Record], path: Path | str, title: str | None = None) -> Path:
@@ -66,7 +81,7 @@ def write_markdown(records: Sequence[Record], path: Path | str, title: str | Non
     Raises:
         ValueError: without records.
     """
-    return write_text_atomically(path, _render("report.md.j2", records, title, figures=False))
+    return write_text_atomically(path, _render("report.md.j2", records, title, _views(records), []))
 
 
 def write_csv(records: Sequence[Record], path: Path | str) -> Path:
@@ -118,20 +133,41 @@ def _csv_lines(record: Record) -> list[dict[str, object]]:
     return lines or [{**common, "metric": record.headline, **headline}]
 
 
-def markdown_table(records: Sequence[Record]) -> str:
+def markdown_table(records: Sequence[Record], agents: Sequence[str] = (), rows: int | None = None) -> str:
     """The headline tables alone, one for each task, scenario and sweep, each with its episodes and seed under it.
 
+    Args:
+        records: of one or several comparisons.
+        agents: whose rows to show; by default everybody's. Floor, genies and bound stay; bold figures are the best of all agents,
+            shown or not.
+        rows: most rows, floor, genies and bound among them; the best agents stay.
+
     Raises:
-        ValueError: without records.
+        ValueError: without records, or for an agent or a number of rows that isn't possible.
     """
     return "\n\n".join(
-        f"{_markdown(view.overview or view.points[0][1])}\n\n{view.heading}: {view.caption}"
-        for view in _views(records, figures=False)
+        f"{_markdown(shortened(view.overview or view.points[0][1], agents, rows))}\n\n{view.heading}: {view.caption}"
+        for view in _views(records)
     )
 
 
+def markdown_verdict(records: Sequence[Record]) -> str:
+    """The verdicts alone, a paragraph for each task, scenario and sweep, named where there are several.
+
+    Raises:
+        ValueError: without records, or where they hold no verdict.
+    """
+    views = _views(records)
+    if silent := [view.heading for view in views if not view.verdict]:
+        raise ValueError(f"{silent[0]}: no verdict: records of one agent, of several comparisons, or from before it was kept")
+    named = len(views) > 1
+    return "\n\n".join((f"**{literal(view.heading)}.** " if named else "") + str(literal(view.verdict)) for view in views)
+
+
 def _markdown(table: Table) -> Markup:
-    heads = [" ".join(p for p in (c.title, c.direction, f"({c.unit})" if c.unit else "") if p) for c in table.columns]
+    heads = [
+        " ".join(p for p in (c.title, c.direction, f"({c.unit})" if c.unit and c.numeric else c.unit) if p) for c in table.columns
+    ]
     lines = [[literal(head) for head in heads], ["---:" if column.numeric else ":---" for column in table.columns]]
     for row in table.rows:
         line = [_markdown_cell(cell) for cell in row.cells]
@@ -145,16 +181,17 @@ def _markdown_cell(cell: Cell) -> str:
     return (f"**{text}**" if cell.best else text) + (f" {literal(cell.interval)}" if cell.interval else "")
 
 
-def _views(records: Sequence[Record], figures: bool) -> list[_View]:
+def _views(records: Sequence[Record], figures: bool = False, pictures: bool = False) -> list[_View]:
     if not records:
         raise ValueError("a report needs at least one record, got none")
-    return [_view(section, figures) for section in sections(records)]
+    return [_view(f"table-{number}", section, figures, pictures) for number, section in enumerate(sections(records), 1)]
 
 
-def _view(section: Section, figures: bool) -> _View:
+def _view(anchor: str, section: Section, figures: bool, pictures: bool) -> _View:
     swept = section.axis is not None
-    names = [f"{section.axis} = {label(value)}" if swept else "" for value, _ in section.points]
+    names = [f"{field_name(section.axis or '')} {words.at(section.axis, value)}" if swept else "" for value, _ in section.points]
     draw = sweep_figure if swept else point_figure
+    at, drawn = pictures_of(section) if pictures else ("", [])
     return _View(
         section=section,
         heading=words.heading(section),
@@ -163,11 +200,24 @@ def _view(section: Section, figures: bool) -> _View:
         sentence=words.result(section),
         unit=words.unit_of(section.first).removeprefix(" in "),
         caption=words.caption(section),
-        figure=draw(section) if figures else "",
+        anchor=anchor,
+        figure=draw(section) if figures else None,
+        figure_title=words.figure_title(section),
         figure_caption=words.figure_caption(section),
+        pictures=drawn,
+        pictures_caption=words.pictures_caption(section, at),
         overview=sweep_table(section) if swept else None,
         points=list(zip(names, (point_table(records) for _, records in section.points), strict=True)),
     )
+
+
+def _data_beside(path: Path, records: Sequence[Record]) -> list[str]:
+    """Files and folders beside a page that hold the data behind it, as addresses."""
+    beside = [name for name in ("results.csv", "report.md") if (path.parent / name).is_file()]
+    names = {record.filename for record in records}
+    folders = [path.parent / "records", *sorted(path.parent.glob("*/records"))]
+    found = [folder for folder in folders if any((folder / name).is_file() for name in names)]
+    return beside + [f"{quote(folder.relative_to(path.parent).as_posix())}/" for folder in found]
 
 
 def _definitions(records: Sequence[Record]) -> list[Metric]:
@@ -182,8 +232,7 @@ def _definitions(records: Sequence[Record]) -> list[Metric]:
     return list(found.values())
 
 
-def _render(template: str, records: Sequence[Record], title: str | None, figures: bool) -> str:
-    views = _views(records, figures)
+def _render(template: str, records: Sequence[Record], title: str | None, views: Sequence[_View], links: Sequence[str]) -> str:
     runs = list(dict.fromkeys((r.provenance.git, r.provenance.dirty) for r in records))
     versions = {f"{name} {found}": None for r in records for name, found in r.provenance.versions.items()}
     return _templates(template.endswith(".md.j2")).get_template(template).render(
@@ -202,6 +251,7 @@ def _render(template: str, records: Sequence[Record], title: str | None, figures
         failed=[r for r in records if r.status == "failed"],
         notes=words.notes(records),
         definitions=_definitions(records),
+        links=links,
     )  # fmt: skip
 
 
@@ -218,7 +268,7 @@ def _templates(markdown: bool) -> Environment:
     )
     environment.filters |= {
         "arrow": arrow,
-        "capitalise_first": words.capitalised,
+        "capitalise_first": capitalised,
         "code_block": code_block,
         "last_line": words.last_line,
         "markdown_rows": _markdown,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wirelessgym.options import is_number
 from wirelessgym.record import Record, Value
+from wirelessgym.report.labels import field_label
 
 ABSENT = "–"
 UP, DOWN = "↑", "↓"
@@ -304,7 +305,7 @@ def _latency_cell(record: Record) -> Cell:
 
 def sweep_table(section: Section) -> Table:
     """The headline metric of every agent (rows) at every point of a sweep (columns)."""
-    columns = [Column("agent", section.axis or "", numeric=False)]
+    columns = [Column("agent", f"by {field_label(section.axis or '')}", numeric=False)]
     columns += [Column(label(value)) for value, _ in section.points]
     best = [best_agents(records, section.first.headline) for _, records in section.points]
     roles = {record.agent: record.role for record in section.records}
@@ -317,3 +318,24 @@ def sweep_table(section: Section) -> Table:
             cells.append(measured(record.value if record else None, agent in winners))
         rows.append(Row(roles[agent], failed, tuple(cells)))
     return Table(tuple(columns), tuple(rows))
+
+
+def shortened(table: Table, agents: Sequence[str] = (), rows: int | None = None) -> Table:
+    """Return a table with some of its agents' rows.
+
+    Args:
+        table: any.
+        agents: which ones; empty for all. Rows of other roles stay.
+        rows: most rows of any role; agents are taken from the top, None for all.
+
+    Raises:
+        ValueError: for an agent that has no row, or fewer rows than the other roles take.
+    """
+    names = [row.cells[0].text for row in table.rows if row.role == "agent"]
+    if unknown := sorted(set(agents) - set(names)):
+        raise ValueError(f"agents: no row here is called {unknown[0]!r}; there are: {', '.join(names)}")
+    others = len(table.rows) - len(names)
+    if rows is not None and rows <= others:
+        raise ValueError(f"rows: expected more than {others}, which floor and bound take, got {rows}")
+    kept = [name for name in names if not agents or name in agents][: None if rows is None else rows - others]
+    return replace(table, rows=tuple(row for row in table.rows if row.role != "agent" or row.cells[0].text in kept))

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from wirelessgym.record import Record
 from wirelessgym.registry import UnknownIdError, task_class
-from wirelessgym.report.tables import ABSENT, Section, best_agent, interval, number, p_value, unit_label
+from wirelessgym.report.labels import capitalised, field_name, field_unit, metric_name
+from wirelessgym.report.tables import ABSENT, Section, arrow, best_agent, interval, label, number, p_value, unit_label
 from wirelessgym.scenario import TOP_LEVEL_KEYS, channel_label
 
 SIGNIFICANCE = 0.05
@@ -35,15 +36,16 @@ def listing(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def capitalised(text: str) -> str:
-    """The text with a capital first letter and the rest as it was."""
-    return text[:1].upper() + text[1:]
-
-
 def heading(section: Section) -> str:
     """Task and scenario, and the swept field."""
     text = f"{section.task.replace('_', ' ')} on {section.scenario}"
-    return capitalised(text) + (f", over {section.axis}" if section.axis else "")
+    return capitalised(text) + (f", over {field_name(section.axis)}" if section.axis else "")
+
+
+def at(axis: str | None, value: object) -> str:
+    """A value of the swept field with its unit: ``10 dB``."""
+    unit = field_unit(axis) if axis else ""
+    return label(value) + (f" {unit}" if unit else "")
 
 
 def caption(section: Section) -> str:
@@ -60,9 +62,24 @@ def figure_caption(section: Section) -> str:
     shape = "Bands" if section.axis else "Bars"
     first = section.first
     return (
-        f"Mean {first.headline}{unit_of(first)}, {'higher' if first.higher_is_better else 'lower'} is better. "
+        f"Mean {metric_name(first.headline)}{unit_of(first)}, {'higher' if first.higher_is_better else 'lower'} is better. "
         f"{shape}: 95\u00a0% bootstrap intervals, n = {first.episodes:,} episodes, the same for every agent."
     )
+
+
+def figure_title(section: Section) -> str:
+    """What stands above a figure: metric, unit and direction."""
+    first = section.first
+    unit = unit_label(first.value.unit) if first.value else ""
+    better = "higher" if first.higher_is_better else "lower"
+    name = capitalised(metric_name(first.headline)) + (f" ({unit})" if unit else "")
+    return f"{name}, {better} is better {arrow(first.higher_is_better)}"
+
+
+def pictures_caption(section: Section, value: str) -> str:
+    """What pictures show."""
+    where = f" at {field_name(section.axis)} {at(section.axis, value)}" if section.axis else ""
+    return f"The first step of episode 0{where}, as the best agents here played it."
 
 
 def unit_of(record: Record) -> str:

@@ -34,14 +34,24 @@ def verdict(section: Section) -> str:
     if len(rows) < 2:
         return ""
     leader = rows[0]
-    champions = {_class(row): row for row in reversed(rows)}
-    said = [_leads(section, leader, several=len(champions) > 1)]
+    best = {_class(row): row for row in reversed(rows)}
+    said = [_leads(section, leader, several=len(best) > 1)]
     for kind, (_, noun) in CLASSES.items():
-        champion = champions.get(kind, leader)
+        champion = best.get(kind, leader)
         if champion is not leader:
             told = set(_rivals(leader)) == {champion[0].agent}  # the leader's sentence has their difference
             said.append(f"Best {noun}: {champion[0].agent}{'' if told else ', ' + _trails(champion, leader[0].agent)}.")
     return " ".join(said)
+
+
+def champions(section: Section) -> list[str]:
+    """The agents to look at: the best, then the best of those that learned from something else, then all others, best first."""
+    rows = _ranked(section)
+    names = [row[0].agent for row in rows]
+    first = {_class(row): row[0].agent for row in reversed(rows)}
+    named = sorted(first.values(), key=names.index)
+    placed = [r.agent for r in section.points[0][1] if r.role == "agent" and r.status == "ok" and r.value]
+    return list(dict.fromkeys([*named, *names, *placed]))
 
 
 def _ranked(section: Section) -> list[Row]:
