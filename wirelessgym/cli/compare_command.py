@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from wirelessgym.cli.arguments import Settings, allow_modules_here, new_folder, overrides, write_reports
+from wirelessgym.cli.arguments import Pictures, Settings, allow_modules_here, new_folder, overrides, write_reports
 from wirelessgym.cli.errors import reports_errors
 from wirelessgym.options import split
 
@@ -70,6 +70,7 @@ def compare(
         Path | None, typer.Option(help="Output folder; naming the same one again continues an interrupted run. Default: runs/...")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
+    pictures: Pictures = True,
     progress: Annotated[bool, typer.Option(help="Show progress.")] = True,
 ) -> None:
     """Compare agents on the same episodes; writes records, report.html, report.md and results.csv."""
@@ -109,5 +110,5 @@ def compare(
             typer.echo(f"Add --out {folder} to the same command to continue from here.", err=True)
         raise
     if table.records:
-        write_reports(table.records, folder, title)
+        write_reports(table.records, folder, title, pictures)
     raise typer.Exit(table.exit_code)
