@@ -9,7 +9,6 @@ import typer
 
 from wirelessgym.cli.arguments import Pictures, Settings, allow_modules_here, new_folder, overrides, write_reports
 from wirelessgym.cli.errors import reports_errors
-from wirelessgym.options import split
 
 EPILOG = (
     "Examples:\n\n"
@@ -76,6 +75,7 @@ def compare(
     """Compare agents on the same episodes; writes records, report.html, report.md and results.csv."""
     from wirelessgym.evaluate import compare as run
     from wirelessgym.evaluate.seeds import SecretSeed
+    from wirelessgym.options import split
     from wirelessgym.registry import task_class
 
     allow_modules_here()
