@@ -64,34 +64,39 @@ def fit_mixture(
         raise ValueError(f"a mixture of {components} components needs as many channels at least, got {len(beams)}")
     floor = FLOOR * beams.abs().square().mean()
     size = beams.shape[1]
-    chunks = beams.split(max(1, LARGEST_CHUNK // (size * max(components, size))))
-    shares = list(_first_shares(chunks, components, generator))
+    floor = FLOOR * beams.abs().square().mean()
+    chunks = beams.split(max(1, LARGEST_CHUNK // size**2))
+    counts, moments = torch.zeros(components), torch.zeros(components, 2 * size**2)
+    for chunk, shares in zip(chunks, _first_shares(chunks, components, generator), strict=True):
+        counts += shares.sum(0)
+        moments += shares.mT @ _outer(chunk)
     parameters, likelihoods = None, []
     for turn in range(turns):
-        counts, sample = _moments(chunks, shares)
         weights = counts / len(beams)
-        sample = sample / counts.clamp_min(1e-6)[:, None, None] + floor * torch.eye(size, dtype=beams.dtype)
+        sample = moments / counts.clamp_min(1e-6)[:, None]
+        sample = torch.view_as_complex(sample.unflatten(-1, (size, size, 2))) + floor * torch.eye(size, dtype=beams.dtype)
         parameters = kind.estimated(sample, parameters)
         mixture = Mixture.of(weights, kind.matrices(parameters))
-        penalty = floor * (1 / mixture.values).sum(-1)
-        scores = [mixture.log_likelihoods(chunk, torch.zeros(())) - penalty for chunk in chunks]
-        likelihoods.append(sum(score.logsumexp(-1).double().sum().item() for score in scores) / len(beams))
-        shares = [score.softmax(-1) for score in scores]
+        inverse = torch.view_as_real((mixture.vectors / mixture.values[:, None]) @ mixture.vectors.mH).flatten(1)
+        constant = mixture.log_weights - mixture.values.log().sum(-1) - floor * (1 / mixture.values).sum(-1)
+        total, counts, moments = 0.0, torch.zeros_like(counts), torch.zeros_like(moments)
+        for chunk in chunks:
+            outer = _outer(chunk)
+            scores = torch.addmm(constant, outer, inverse.mT, alpha=-1)
+            total += scores.logsumexp(-1).double().sum().item()
+            shares = scores.softmax(-1)
+            counts += shares.sum(0)
+            moments += shares.mT @ outer
+        likelihoods.append(total / len(beams))
         if report is not None:
             report(turn + 1, likelihoods[-1])
     assert parameters is not None
     return Fit(weights, parameters, tuple(likelihoods))
 
 
-def _moments(chunks: tuple[Tensor, ...], shares: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """How many channels each component has, shape (components,), and the sum of their outer products."""
-    size = chunks[0].shape[1]
-    counts, moments = torch.zeros(shares[0].shape[1]), torch.zeros(shares[0].shape[1], 2 * size**2)
-    for chunk, share in zip(chunks, shares, strict=True):
-        counts += share.sum(0)
-        # Shares are real, so the sums over channels are one real product.
-        moments += share.mT @ torch.view_as_real(chunk[:, :, None] * chunk.conj()[:, None]).flatten(1)
-    return counts, torch.view_as_complex(moments.unflatten(-1, (size, size, 2)))
+def _outer(beams: Tensor) -> Tensor:
+    """``h h^H`` of each row in real numbers, (rows, n) to (rows, 2 n^2): sums over rows and quadratic forms are real products."""
+    return torch.view_as_real(beams[:, :, None] * beams.conj()[:, None]).flatten(1)
 
 
 def _first_shares(chunks: tuple[Tensor, ...], components: int, generator: torch.Generator) -> list[Tensor]:

@@ -1,9 +1,9 @@
 """What the learned channel predictors of the literature share: every antenna is a series of its own.
 
 An antenna's slot is a vector of ``2 subcarriers`` reals, (re, im) of one subcarrier after the other. Each antenna of an episode
-becomes a row of the batch, normalised by the mean and deviation of its own past; what antennas have in common is not used. So the
-statistics of a row don't depend on the array, and training may use a small one. Source: Liu et al., "LLM4CP", J. Commun. Inf.
-Netw. 9(2), 2024, and arXiv 2412.20772, whose code takes mean and deviation over a whole batch; then rows would depend on each other.
+becomes a row of the batch, normalised by the mean and deviation of its own past; what antennas have in common is not used. So a
+row's statistics don't depend on the array, and training may use a small one. Source: Liu et al., "LLM4CP", J. Commun. Inf. Netw.
+9(2), 2024, and arXiv 2412.20772, whose code takes mean and deviation over a whole batch; then rows would depend on each other.
 """
 
 from __future__ import annotations

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-THRESHOLD_ROUNDS = 10
-
 Keep = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 
 
@@ -84,29 +82,36 @@ def resampled(log_weights: Tensor, paths: int) -> tuple[Tensor, Tensor]:
     """Keep ``paths`` children such that weighted sums over them estimate those over all, with the least variance.
 
     A child of weight w is kept with probability min(1, w / threshold), and then weighs max(w, threshold); the threshold makes
-    ``paths`` the expected number. So the likeliest are always kept, as in K-best, and the others are represented by some of them.
-    Those are taken at equal steps of the accumulated weight (systematic resampling, with the offset 1/2 instead of a random one),
-    in the tree's order, in which neighbours differ in the last decided users only. Source: Fearnhead and Clifford, 2003, section
-    3.2.
+    ``paths`` the expected number. So the likeliest are kept as they are, as in K-best, and the others are represented by some of
+    them. Those are taken at equal steps of the accumulated weight (systematic resampling, with the offset 1/2 instead of a random
+    one), in the tree's order, in which neighbours differ in the last decided users only. Source: Fearnhead and Clifford, 2003,
+    section 3.2.
 
     Returns:
         Log-weights and places, shape (vectors, paths); the weight is -inf where fewer were kept.
     """
-    top = log_weights.amax(-1, keepdim=True)
-    weights = (log_weights - top).exp()
-    threshold = weights.sum(-1, keepdim=True) / paths
-    for _ in range(THRESHOLD_ROUNDS):  # it falls, and more are certain, until both agree
-        certain = weights > threshold
-        room = paths - certain.sum(-1, keepdim=True)
-        threshold = weights.masked_fill(certain, 0).sum(-1, keepdim=True) / room.clamp_min(1)
-    threshold = threshold.clamp_min(torch.finfo(weights.dtype).tiny)
-    steps = (weights.masked_fill(certain, 0).cumsum(-1) / threshold + 0.5).floor()
-    chosen = certain | (steps.diff(dim=-1, prepend=torch.zeros_like(top)) > 0)
-    slot = torch.where(chosen, chosen.cumsum(-1) - 1, paths).clamp_max(paths)
-    places = torch.zeros_like(slot[:, :1]).expand(-1, paths + 1).scatter(1, slot, _all(slot))[:, :paths]
-    kept = torch.where(certain.gather(1, places), log_weights.gather(1, places), threshold.log() + top)
-    used = torch.arange(paths, device=slot.device) < chosen.sum(-1, keepdim=True)
-    return kept.masked_fill(~used, -torch.inf), places
+    children = log_weights.shape[1]
+    weights = (log_weights - log_weights.amax(-1, keepdim=True)).exp()
+    threshold, largest_below = _threshold(weights, paths)
+    chance = torch.where(weights > largest_below, 1, weights / threshold)
+    steps = torch.arange(paths, device=weights.device) + 0.5
+    places = torch.searchsorted(chance.cumsum(-1), steps.expand(len(weights), -1).contiguous())
+    # Rounding may let a child take two steps, or leave none for the last.
+    unused = (places == children) | (places.diff(prepend=places[:, :1] - 1) == 0)
+    places = places.clamp_max(children - 1)
+    kept = log_weights.gather(1, places) - chance.gather(1, places).log()
+    return kept.masked_fill(unused, -torch.inf), places
+
+
+def _threshold(weights: Tensor, paths: int) -> tuple[Tensor, Tensor]:
+    """The number t for which ``sum min(1, weights / t) = paths``, and the largest weight not above it; both (vectors, 1)."""
+    largest = weights.topk(paths).values
+    # Weight of all but the largest; as a difference of sums it would drown in the rounding of the whole.
+    rest = (weights.minimum(largest[:, -1:]).sum(-1, keepdim=True) - paths * largest[:, -1:]).clamp_min(0)
+    # If the n largest are kept as they are, all others share the places that are left.
+    candidates = (largest.flip(-1).cumsum(-1).flip(-1) + rest) / torch.arange(paths, 0, -1, device=weights.device)
+    number = (largest <= candidates).float().argmax(-1, keepdim=True)
+    return candidates.gather(1, number).clamp_min(torch.finfo(weights.dtype).tiny), largest.gather(1, number)
 
 
 def _all(children: Tensor) -> Tensor:

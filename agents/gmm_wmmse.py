@@ -35,6 +35,7 @@ from ._steering import Grid
 from .robust_wmmse import RobustWMMSE
 
 ANY = "any"  # array that has no mixture of its own
+LARGEST = 2**19  # numbers in a mixture
 
 
 @dataclass(eq=False, kw_only=True)
@@ -44,7 +45,9 @@ class GMMWMMSE(FittedAgent):
     Channels are taken to have a mean power of 1 per antenna, as scenarios' normalisation gives them.
 
     Args:
-        components: of each mixture.
+        components: of each array's own mixture; fewer where they would take more than a megabyte in half precision (64 for 64
+            antennas).
+        plane_wave_components: of the mixture of plane waves.
         covariance: of the components: ``"full"``; ``"kronecker"``: a product of rows' and columns'; both need a mixture for each
             size of array. ``"toeplitz"``: one mixture of plane waves, fitted on the largest array, which serves all.
         turns: of expectation-maximisation.
@@ -57,9 +60,10 @@ class GMMWMMSE(FittedAgent):
         ValueError: for an option out of range.
     """
 
-    components: int = 64
+    components: int = 128
+    plane_wave_components: int = 32
     covariance: Literal["full", "toeplitz", "kronecker"] = "full"
-    turns: int = 30
+    turns: int = 25
     largest_array: int = 64
     white_share: float = 0.05
     iterations: int = 40
@@ -69,7 +73,7 @@ class GMMWMMSE(FittedAgent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("components", "turns", "iterations"):
+        for name in ("components", "plane_wave_components", "turns", "iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected an integer >= 1, got {getattr(self, name)}")
         if self.covariance not in ("full", "toeplitz", "kronecker"):
@@ -145,7 +149,8 @@ class GMMWMMSE(FittedAgent):
                 jobs[_name(panel)] = Full() if self.covariance == "full" else Kronecker(panel.rows, panel.columns), beams
         tensors: dict[str, Tensor] = {}
         for name, (kind, beams) in jobs.items():
-            fitted = fit_mixture(beams, self.components, kind, generator, self.turns)
+            components = min(self.components, LARGEST // (2 * beams.shape[1] ** 2)) if name != ANY else self.plane_wave_components
+            fitted = fit_mixture(beams, max(components, 1), kind, generator, self.turns)
             say(
                 f"{name}: {len(beams):,} channels, log-likelihood {fitted.likelihoods[0]:.3f} to {fitted.likelihoods[-1]:.3f} nat"
             )

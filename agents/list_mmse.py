@@ -36,15 +36,17 @@ class ListMMSE(Agent):
     `smc` or `pair_ep` do better.
 
     Args:
-        list_size: vectors kept at each level; all of them make it exact. ratios: "exact" sums probabilities over the list,
-        "max-log" takes the likeliest vector for each value of a bit. Both are at most
-            20 in magnitude, which is what a bit gets whose other value isn't on the list.
+        list_size: vectors kept at each level; all of them make it exact.
+        soft: whether symbols are posterior means (small error) or the likeliest points (few symbol errors).
+        ratios: "exact" sums probabilities over the list, "max-log" takes the likeliest vector for each value of a bit. Both are
+            at most 20 in magnitude, which is what a bit gets whose other value isn't on the list.
 
     Raises:
         ValueError: for an empty list, or an unknown kind of ratios.
     """
 
     list_size: int = 256
+    soft: bool = True
     ratios: Literal["exact", "max-log"] = "exact"
     tasks = ("detection",)
 
@@ -56,7 +58,7 @@ class ListMMSE(Agent):
 
     @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:
-        """Return posterior means, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
+        """Return symbols, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
         Raises:
             ValueError: if the noise power is hidden.
@@ -68,7 +70,7 @@ class ListMMSE(Agent):
             for gram, collected in in_chunks(statistics, self.list_size * len(points))
         ]
         summed, largest = (torch.cat(part).unflatten(0, shape) for part in zip(*found, strict=True))
-        symbols = (torch.softmax(summed, -1) * points).sum(-1)
+        symbols = (torch.softmax(summed, -1) * points).sum(-1) if self.soft else points[summed.argmax(-1)]
         if not wants_llrs(task):
             return symbols
         ratios = llrs_of_logits(summed) if self.ratios == "exact" else _max_log_ratios(largest)

@@ -153,7 +153,9 @@ class LLM4CP(PerAntennaPredictor):
         own = super().saved_tensors()
         if _DIGEST in own and _DIGEST in tensors and not torch.equal(own[_DIGEST].cpu(), tensors[_DIGEST].cpu()):
             expected, got = (bytes(digest.tolist()).hex()[:12] for digest in (tensors[_DIGEST], own[_DIGEST]))
-            raise CheckpointError(f"{self.name}: the checkpoint belongs to the language model {expected}, got {got} ({self.backbone})")
+            raise CheckpointError(
+                f"{self.name}: the checkpoint belongs to the language model {expected}, got {got} ({self.backbone})"
+            )
         frozen = self._frozen() if own else set()
         super().load_tensors({**{name: own[name] for name in frozen}, **tensors})
 

@@ -24,12 +24,13 @@ from ._pair_ep import DAMPING, pair_log_likelihoods, start, turn
 
 @dataclass(frozen=True)
 class PairEP(Agent):
-    """Detect with expectation propagation over single users, then over pairs; symbols are posterior means.
+    """Detect with expectation propagation over single users, then over pairs.
 
     Args:
         single_turns: iterations that treat users one by one.
         pair_turns: iterations that weigh users in pairs; the last one answers.
         damping: weight of the new messages, above 0 and at most 1.
+        soft: whether symbols are posterior means (small error) or the likeliest points (few symbol errors).
 
     Raises:
         ValueError: for an option out of range.
@@ -38,6 +39,7 @@ class PairEP(Agent):
     single_turns: int = 4
     pair_turns: int = 4
     damping: float = DAMPING
+    soft: bool = True
     tasks = ("detection",)
 
     def __post_init__(self) -> None:
@@ -50,7 +52,7 @@ class PairEP(Agent):
 
     @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:
-        """Return posterior means, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
+        """Return symbols, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
         Raises:
             ValueError: if the noise power is hidden.
@@ -62,4 +64,4 @@ class PairEP(Agent):
         for _ in range(self.pair_turns - 1):
             belief = turn(belief, pair_log_likelihoods(belief, points), points, self.damping)
         logits = pair_log_likelihoods(belief, points)
-        return from_logits(task, logits.unflatten(0, obs["received"].shape[:2]), points)
+        return from_logits(task, logits.unflatten(0, obs["received"].shape[:2]), points, self.soft)

@@ -31,12 +31,14 @@ class SMC(Agent):
 
     Args:
         paths: kept at each level; all of them make it exact.
+        soft: whether symbols are posterior means (small error) or the likeliest points (few symbol errors).
 
     Raises:
         ValueError: for fewer than one path.
     """
 
     paths: int = 256
+    soft: bool = True
     tasks = ("detection",)
 
     def __post_init__(self) -> None:
@@ -45,7 +47,7 @@ class SMC(Agent):
 
     @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:
-        """Return posterior means, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
+        """Return symbols, shape (batch, slots, users), complex64, and log-likelihood ratios where asked for.
 
         Raises:
             ValueError: if the noise power is hidden.
@@ -56,7 +58,7 @@ class SMC(Agent):
             given_others(search(gram, collected, points, self.paths, resampled), gram, collected, points)
             for gram, collected in in_chunks(statistics, self.paths * len(points))
         ]
-        return from_logits(task, torch.cat(found).unflatten(0, obs["received"].shape[:2]), points)
+        return from_logits(task, torch.cat(found).unflatten(0, obs["received"].shape[:2]), points, self.soft)
 
 
 def given_others(found: Paths, gram: Tensor, collected: Tensor, points: Tensor) -> Tensor:

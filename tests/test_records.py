@@ -14,6 +14,8 @@ from wirelessgym.evaluate import compare
 from wirelessgym.record import read_records
 from wirelessgym.report.tables import sections
 from wirelessgym.report.verdict import verdict
+from wirelessgym.train.config import Configuration
+from wirelessgym.train.run_folder import begin
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = sorted(path for path in (ROOT / "records").iterdir() if any(path.glob("*--*.json")))
@@ -52,6 +54,16 @@ def values(name, metric):
     return found
 
 
+def script(name):
+    """A script of the records' folder as a module, found beside it as Python finds a script's neighbours."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"records/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "records")
+        spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_every_record_is_sound_and_says_how_to_make_it_again(folder):
     records = read_records(folder)
@@ -66,10 +78,7 @@ def test_every_record_is_sound_and_says_how_to_make_it_again(folder):
 
 @pytest.fixture(scope="module")
 def module():
-    spec = importlib.util.spec_from_file_location("update_readme", ROOT / "records/update_readme.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("update_readme")
 
 
 @pytest.fixture
@@ -168,3 +177,22 @@ def test_predictors_have_the_errors_measured_elsewhere():
             # Both are means over drops: the reference has 40, so its interval is about 1.6 times as wide as that of 100.
             spread_db = 10 / math.log(10) * half / mean
             assert 10 * math.log10(mean) == pytest.approx(error_db, abs=0.1 + 2 * math.hypot(1, 1.6) * spread_db), (agent, speed)
+
+
+def test_learning_curves_count_the_episodes_of_all_entries_of_a_task(tmp_path):
+    curves = script("learning_curves")
+    entries = {"precoding": 8, "precoding-2": 4, "detection": 2}
+    tasks = [{"task": label.removesuffix("-2"), "batch": batch} for label, batch in entries.items()]
+    config = Configuration(agent="rnn", steps=6, task_choice="round_robin", tasks=tasks)
+    begin(tmp_path, config)
+    lines = ["step,seconds,task,metric,value,episodes"]
+    lines += [f"{step},{step},{label},nmse,{1 / (1 + step)},{99 * step}" for step in (0, 3, 6) for label in entries]
+    (tmp_path / "validation.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = curves.curves_of("one", tmp_path)
+    assert {name: curve["episodes"] for name, curve in found.items()} == {
+        "one: precoding": [0, 12, 24],
+        "one: detection": [0, 2, 4],
+    }
+    assert found["one: detection"]["values"] == [1.0, 0.25, pytest.approx(1 / 7)]
+    assert "| one: precoding | precoding | 24 |" in curves.table(found)
+    assert len(curves.picture(found).axes) == 2

@@ -35,7 +35,17 @@ SCENARIO = "uma-nlos-32"
 BATCHES = (1, 64)
 AGENTS: Mapping[str, tuple[str, ...]] = {
     "precoding": ("rzf", "wmmse", "robust_wmmse", "cnn_precoder:checkpoint=shipped", "universal"),
-    "detection": ("lmmse", "oamp", "ep", "kbest", "oampnet:checkpoint=shipped", "detnet:checkpoint=shipped", "universal"),
+    "detection": (
+        "lmmse",
+        "oamp",
+        "ep",
+        "kbest",
+        "list_mmse",
+        "smc",
+        "oampnet:checkpoint=shipped",
+        "detnet:checkpoint=shipped",
+        "universal",
+    ),
     "channel_prediction": ("wiener", "pad", "ar_beamdelay", "rnn:checkpoint=shipped", "universal"),
 }
 OVERRIDES: Mapping[str, dict[str, Any]] = {

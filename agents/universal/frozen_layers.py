@@ -47,7 +47,7 @@ def first_layers(backbone: str | Path, layers: int) -> nn.Module:
     model.set_input_embeddings(nn.Embedding(1, width, _weight=torch.zeros(1, width)))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("ln_" in name or "norm" in name or name.startswith("wpe"))
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _random(layers: int) -> nn.Module:

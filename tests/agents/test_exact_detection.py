@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from rayleigh_detection import detection, episodes
+from rayleigh_detection import detection, episodes, errors, nmse
 from torch import Tensor
 from wirelessgym.agents._tree import resampled
 
@@ -77,6 +77,15 @@ def test_exact_posterior_is_refused_where_vectors_are_too_many() -> None:
         make_agent("exact_mmse").act(detection(), episodes(1, 5, 8, snr_db=10)[0])
 
 
+@pytest.mark.parametrize("name", NEAR)
+def test_likeliest_points_are_decided_where_means_are_not_wanted(name: str) -> None:
+    obs, sent = episodes(100, 3, 4, snr_db=6)
+    means, points = (make_agent(name, soft=soft).act(detection(), obs) for soft in (True, False))
+    assert (points[..., None] - constellation("16qam")).abs().amin(-1).max() < 1e-6
+    assert errors(points, sent) < 0.98 * errors(means, sent)
+    assert nmse(points, sent) > 1.2 * nmse(means, sent)
+
+
 def test_a_list_of_one_decides_and_is_as_sure_as_ratios_may_be() -> None:
     obs, _ = episodes(4, 3, 8, snr_db=10)
     points = constellation("16qam")
@@ -105,13 +114,23 @@ def test_paths_that_stand_for_others_are_worth_more_in_noise_than_the_likeliest(
 
 
 def test_resampling_keeps_the_likeliest_as_they_are_and_the_weight_of_all() -> None:
-    weights = torch.tensor([[0.01, 5.0, 0.02, 0.03, 3.0, 0.04, 0.05, 0.06, 0.07, 0.08]])
+    weights = torch.tensor([[0.02, 5.0, 0.02, 0.03, 3.0, 0.04, 0.05, 0.06, 0.07, 0.08]])
     kept, places = resampled(weights.log(), 5)
     assert {1, 4} <= set(places[0].tolist())
     assert len(set(places[0].tolist())) == 5
     torch.testing.assert_close(kept[0][places[0] == 1].exp(), torch.tensor([5.0]))
     torch.testing.assert_close(kept.exp().sum(), weights.sum())
-    torch.testing.assert_close(kept[0][(places[0] != 1) & (places[0] != 4)].exp(), torch.full((3,), 0.36 / 3))
+    torch.testing.assert_close(kept[0][(places[0] != 1) & (places[0] != 4)].exp(), torch.full((3,), 0.37 / 3))
+
+
+def test_resampling_never_loses_the_likeliest_however_small_the_others_are() -> None:
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        log_weights = -40 * torch.rand(50, 4096, generator=generator)
+        kept, places = resampled(log_weights, 256)
+        largest = log_weights.topk(20).indices
+        assert (places[:, None] == largest[..., None]).any(-1).all()
+        torch.testing.assert_close(kept.logsumexp(-1), log_weights.logsumexp(-1))
 
 
 def test_resampling_takes_one_child_in_n_where_all_are_alike() -> None:

@@ -28,7 +28,7 @@ CONFIGURATION = {
     "steps": 8,
     "task_choice": "round_robin",
     "draw_ahead": False,
-    "agent_options": {"components": 4, "turns": 5, "largest_array": 16},
+    "agent_options": {"components": 4, "plane_wave_components": 3, "turns": 5, "largest_array": 16},
     "tasks": [entry("uma-nlos-16"), entry("uma-nlos-32")],
 }
 
@@ -65,7 +65,7 @@ def test_a_fit_leaves_a_card_that_says_what_it_was_fitted_on(folder: Path, agent
     assert card["training"]["seeds"]["training"] == FIRST_TRAINING_SEED
     assert card["options"]["components"] == agent.components == 4
     assert math.isfinite(card["training"]["validation"]["precoding"]["value"])
-    assert agent.num_parameters == card["trainable_parameters"] == 4 + 4 * 16 * 16 * 2 + 4 + 4 * 8 * 16
+    assert agent.num_parameters == card["trainable_parameters"] == 4 + 4 * 16 * 16 * 2 + 3 + 3 * 8 * 16
     assert agent.trained_as == "fitted"
 
 

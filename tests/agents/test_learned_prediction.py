@@ -227,7 +227,9 @@ def test_llm4cp_keeps_all_of_a_known_model_but_its_normalisations_frozen(played:
 
 def test_llm4cp_says_which_backbones_it_takes(gpt2: Path, played: Any, tmp_path: Path) -> None:
     task, _, obs = played
-    with pytest.raises(FileNotFoundError, match=r"expected 'smollm2-135m', 'gpt2-random' or a folder with a GPT-2, got .*no config.json"):
+    with pytest.raises(
+        FileNotFoundError, match=r"expected 'smollm2-135m', 'gpt2-random' or a folder with a GPT-2, got .*no config.json"
+    ):
         learned("llm4cp", backbone=tmp_path).act(task, obs)
     with pytest.raises(ValueError, match="expected at least 6 layers, got 3"):
         learned("llm4cp", backbone=gpt2).act(task, obs)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sionna.phy.channel import cir_to_ofdm_channel, subcarrier_frequencies
 
-from wirelessgym.channel import Channel, sionna_hooks
+from wirelessgym.channel import Channel, sionna_hooks, sionna_shortcuts
 from wirelessgym.channel.kinds import cdl, system_level
 from wirelessgym.channel.randomness import generators, uniform
 from wirelessgym.channel.rays import Rays
@@ -83,14 +83,18 @@ def test_system_level_channels_equal_sionnas_public_path(overrides):
     assert largest_error(ours, reference) < 2e-5
 
 
-@pytest.mark.parametrize("overrides", [{}, {"model": "umi", "sight": "mixed"}, {"model": "inh", "sight": "mixed"}], ids=str)
-def test_rays_are_those_that_sionna_shuffles_itself_to_the_last_bit(overrides):
-    channel = Channel(load_scenario("uma-nlos-32", overrides), USERS, 1)
+CROWD = {"channel.spatial_consistency": True, "channel.drop": {"users_per_group": 2, "group_radius_m": 3}}
+
+
+@pytest.mark.parametrize("overrides", [*SYSTEM_LEVEL[:9], CROWD], ids=lambda o: "-".join(map(str, o.values())))
+def test_drops_are_those_that_sionna_samples_by_itself_to_the_last_bit(overrides):
+    channel = Channel(load_scenario("uma-nlos-32", {"channel.drop.indoor_probability": 0.3, **overrides}), USERS, 1)
     ours = channel.sample(SEED, NUMBER)
-    with sionna_hooks.shuffled_by_sionna():
+    with sionna_shortcuts.without_shortcuts():
         theirs = channel.sample(SEED, NUMBER)
-    for name, value in vars(ours.rays).items():
-        assert torch.equal(value, getattr(theirs.rays, name)), name
+    for one, other in ((ours.rays, theirs.rays), (ours, theirs)):
+        for name, value in vars(one).items():
+            assert name == "rays" or torch.equal(value, getattr(other, name)), name
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Sionna's random numbers per episode, and what its clustered models keep to themselves.
 
-This is the only file that uses names which Sionna keeps private; they were read in Sionna 2.2 and the tests in
+This file and ``sionna_shortcuts.py`` alone use names which Sionna keeps private; they were read in Sionna 2.2 and the tests in
 ``tests/physics/test_sionna_agreement.py`` compare what is made of them with Sionna's public path, so that a change is noticed.
 
 Sionna draws a whole batch from one global generator, which ties every row to the batch size and to what ran before. While a batch
@@ -13,9 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import sionna.phy.channel.utils as channel_utils
@@ -33,12 +31,10 @@ from sionna.phy.channel.tr38901 import (
 from torch import Tensor
 
 from wirelessgym.channel.clusters import Clusters, LineOfSight
-from wirelessgym.channel.same_bits import SameBitsTorch
-from wirelessgym.channel.shuffling import coupling_orders, take_clusters
+from wirelessgym.channel.same_bits import same_bits_torch
 from wirelessgym.scenario import Panel
 
 _RANDOM_MODULES = (cdl, channel_coefficients, lsp, rays, system_level_scenario, tdl, uma_scenario, channel_utils)
-_SHUFFLED_BY_SIONNA: ContextVar[bool] = ContextVar("shuffled_by_sionna", default=False)
 _LOCK = threading.Lock()  # the replacement is process-wide, so one thread draws at a time
 
 
@@ -47,7 +43,7 @@ def episode_randomness(rows: Sequence[torch.Generator]) -> Iterator[None]:
     """Let every random draw inside Sionna come from the episodes' own generators.
 
     A draw of shape [n, ...] is made as one draw of shape [n / len(rows), ...] per generator. What is computed from the draws has
-    the same bits whatever the batch, see `SameBitsTorch`.
+    the same bits whatever the batch, see `wirelessgym.channel.same_bits`.
     """
 
     def filled(size: Sequence[int], dtype: Any, draw: Callable[..., Tensor], *limits: int) -> Tensor:
@@ -82,7 +78,7 @@ def episode_randomness(rows: Sequence[torch.Generator]) -> Iterator[None]:
         "normal": normal,
         "randint": randint,
         "sample_bernoulli": sample_bernoulli,
-        "torch": SameBitsTorch(),
+        "torch": same_bits_torch,
     }
     with _LOCK:
         originals = [(m, name, vars(m)[name]) for m in _RANDOM_MODULES for name in replacements if name in vars(m)]
@@ -127,54 +123,19 @@ class Geometry:
 
 
 def system_level_rays(model: Any) -> Any:
-    """Draw the rays of a placed model with their initial phases; call within `episode_randomness`.
-
-    They are those that Sionna's own sampler draws; a third of its time goes into shuffling them, which is done here.
-    """
+    """Draw the rays of a placed model with their initial phases; call within `episode_randomness`."""
     sampler = model._ray_sampler
-    if _SHUFFLED_BY_SIONNA.get():
-        return _with_phases(model, sampler(model._lsp))
-    sampler._random_coupling = partial(_random_coupling, sampler)
+    sampler._random_initial_phases = _none_yet
     try:
         drawn = sampler(model._lsp)
     finally:
-        del sampler._random_coupling
-    return _with_phases(model, drawn)
-
-
-@contextmanager
-def shuffled_by_sionna() -> Iterator[None]:
-    """Leave the shuffling of rays to Sionna, so that tests and benchmarks can compare: the bits are the same."""
-    token = _SHUFFLED_BY_SIONNA.set(True)
-    try:
-        yield
-    finally:
-        _SHUFFLED_BY_SIONNA.reset(token)
-
-
-def _with_phases(model: Any, drawn: Any) -> Any:
-    if drawn.phases is None:
-        drawn.phases = model._cir_sampler._step_10(drawn.aoa.shape)
+        del sampler._random_initial_phases
+    drawn.phases = model._cir_sampler._step_10(drawn.aoa.shape)
     return drawn
 
 
-def _random_coupling(
-    sampler: Any, aoa: Tensor, aod: Tensor, zoa: Tensor, zod: Tensor, strongest: Tensor, by_delay: Tensor
-) -> tuple[Tensor, ...]:
-    """What Sionna's method of this name returns, from the same draws.
-
-    Args:
-        sampler: Sionna's ray sampler.
-        aoa: angles, shape (batch, stations, users, clusters, rays).
-        aod: likewise.
-        zoa: likewise.
-        zod: likewise.
-        strongest: the two strongest clusters, shape (batch, stations, users, 2).
-        by_delay: order of clusters in which draws are used, shape (batch, stations, users, clusters).
-    """
-    angles = (aoa, aod, zoa, zod)
-    keys = (take_clusters(sampler._spatial_normal(x.shape, use_sign_matrix=True), by_delay) for x in angles)
-    return tuple(x.gather(-1, coupling_orders(k, strongest)) for x, k in zip(angles, keys, strict=True))
+def _none_yet(by_delay: Tensor) -> None:
+    """Stands in for spatially consistent phases: between users that stand some wavelengths apart they are independent."""
 
 
 def system_level_clusters(model: Any, drawn: Any, *, direct_ray: bool) -> tuple[Clusters, Geometry]:

@@ -13,6 +13,7 @@ from wirelessgym.channel.kinds.system_level import SystemLevel, place_users, sio
 from wirelessgym.channel.randomness import generators
 from wirelessgym.channel.rays import Rays
 from wirelessgym.channel.sionna_hooks import episode_randomness, system_level_clusters, system_level_rays
+from wirelessgym.channel.sionna_shortcuts import shortcuts
 from wirelessgym.scenario import Scenario
 
 
@@ -38,7 +39,7 @@ class SionnaReference:
     def draw_rays(self) -> None:
         """Draw topology, large-scale parameters and rays."""
         rows = generators(torch.zeros(self.batch, dtype=torch.int64), torch.arange(self.batch), "bench")
-        with episode_randomness(rows), torch.no_grad():
+        with episode_randomness(rows), shortcuts(self.model), torch.no_grad():
             place_users(self.model, self.scenario, self.channel, self.num_users, rows)
             self.drawn = system_level_rays(self.model)
 

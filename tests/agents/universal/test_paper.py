@@ -8,9 +8,9 @@ import pytest
 import torch
 from learned_agents import bfloat16_changes_the_loss_by, equal_actions, learned, parameters_without_gradient, train
 from torch import Tensor
+from wirelessgym.agents.universal.heads.paper.detection import PatchEncoder
 
 from wirelessgym import make_agent, make_task
-from wirelessgym.agents.universal.heads.paper.detection import PatchEncoder
 from wirelessgym.check import check_agent
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.task import Task
@@ -204,7 +204,7 @@ def test_a_few_steps_lower_the_loss(played: Any, task_id: str, progress: float, 
     task, state, obs = played[task_id]
     agent = paper()
     losses = train(agent, task, state, obs, steps=15, learning_rate=learning_rate, progress=progress)
-    assert losses[-1] < losses[0] - 0.1 * abs(losses[0])
+    assert losses[-1] < losses[0] - 0.05 * abs(losses[0])
     # Without a backbone nothing reads the channel's tokens.
     unheard = {name for name in parameters_without_gradient(agent, task) if "patches." not in name}
     assert unheard == set()

@@ -95,7 +95,7 @@ class ChannelPredictionHead(Head, SizedNetwork):
         return context.standard.restored(self.to_future(self.output(hidden).mT).mT)
 
     def loss(self, task: Task, state: Any, obs: Obs, action: Action, context: Context, progress: float) -> Tensor:
-        """Return the mean over episodes of the squared error over the energy of the future, at the antennas that were predicted."""
+        """Return the squared error over the energy of the future at the antennas that were predicted, a mean over episodes."""
         assert isinstance(action, Tensor)
         future = state.future[:, :, context.antennas]
         return (energy(action - future) / energy(future)).mean()

@@ -1,14 +1,14 @@
 """Detection as in the code released with arXiv 2412.20772: a transformer over patches of the channel, then the received vectors.
 
-The channel is an image over (users, antennas), re and im being two channels. Each patch of 4 x 4 is a token, 64 of them for 8 users
-and 128 antennas; a transformer, far wider than it is deep, mixes them before they go to the backbone. A received vector is a
-token too, by linear layers without activations between them. The sequence is causal, the channel first, so that every received
-vector sees all of it. The decoder reads the received vectors' positions: a linear layer, and one that mixes what it made of each
-vector. The loss is the squared error of the symbols. The paper's text has one token for the whole channel in place of 64.
+The channel is an image over (users, antennas), re and im being two channels. Each patch of 4 x 4 is a token, 64 of them for 8
+users and 128 antennas; a transformer, far wider than it is deep, mixes them before they go to the backbone. A received vector is
+a token too, by linear layers without activations between them. The sequence is causal, the channel first, so that every received
+vector sees all of it. The decoder reads the received vectors' positions, by two linear layers. The loss is the squared error of
+the symbols. The paper's text has one token for the whole channel in place of 64.
 
 Both the channel and what is received are divided by the root mean square of the channel's entries. Users and antennas have fixed
-places: the head doesn't know that their order is arbitrary. Without a backbone received vectors never meet the channel, and little
-can be learned but the symbols' mean.
+places: the head doesn't know that their order is arbitrary. Without a backbone received vectors never meet the channel, and
+little can be learned but the symbols' mean.
 """
 
 from __future__ import annotations
