@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from wirelessgym import __version__, make_task
 from wirelessgym.cli import app
-from wirelessgym.cli.arguments import split
+from wirelessgym.options import split
 from wirelessgym.record import read_records, write_record
 from wirelessgym.registry import ids
 
@@ -79,8 +80,10 @@ def test_compare_writes_a_folder_from_which_report_makes_the_same_page_again(tmp
     assert {path.name for path in first.iterdir()} >= {"records", "report.html", "report.md", "results.csv"}
     assert {r.agent: r.agent_options.get("iterations") for r in read_records(first)}["wmmse"] == 3
     run("report", str(first), "--out", str(tmp_path / "second"), "--title", "Mine")
-    for name in ("report.html", "report.md"):
-        assert (tmp_path / "second" / name).read_text() == (first / name).read_text()
+    pages = [(folder / "report.html").read_text() for folder in (first, tmp_path / "second")]
+    assert ['href="records/"' in page for page in pages] == [True, False]  # the data lie beside the first alone
+    assert len({re.sub(r"<dt>Data</dt>.*\n", "", page) for page in pages}) == 1
+    assert (tmp_path / "second" / "report.md").read_text() == (first / "report.md").read_text()
     assert "<title>Mine</title>" in (first / "report.html").read_text()
 
 

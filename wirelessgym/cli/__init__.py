@@ -17,7 +17,7 @@ import typer
 
 from wirelessgym import __version__
 from wirelessgym.cli import compare_command, models_command
-from wirelessgym.cli.arguments import Scenario, Seed, Settings, allow_modules_here, new_folder, overrides, write_reports
+from wirelessgym.cli.arguments import Pictures, Scenario, Seed, Settings, allow_modules_here, new_folder, overrides, write_reports
 from wirelessgym.cli.errors import reports_errors
 
 if TYPE_CHECKING:
@@ -134,12 +134,13 @@ def report(
     paths: Annotated[list[Path], typer.Argument(help="Folders that compare has written, or record files.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; default: the first one.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
+    pictures: Pictures = True,
 ) -> None:
     """Write report.html, report.md and results.csv from records."""
     from wirelessgym.record import read_record, read_records
 
     found = [record for path in paths for record in (read_records(path) if path.is_dir() else [read_record(path)])]
-    write_reports(list({record.filename: record for record in found}.values()), out or _folder(paths[0]), title)
+    write_reports(list({record.filename: record for record in found}.values()), out or _folder(paths[0]), title, pictures)
 
 
 @app.command(
