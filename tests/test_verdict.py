@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from noisy_number import NoisyNumber, Shrink, broken, echo
@@ -104,6 +106,15 @@ def test_where_one_agent_leads_and_another_it_is_said_where():
     high, low, near = 12 + shared, 11 + shared, 11.001 + shared + noise(8, 0.3)
     records = table(RATE, {"a": high, "b": low}, {"a": near, "b": low}, {"a": low, "b": low + 0.5 + noise(9, 0.1)})
     assert "; ahead at 0 dB, undecided at 5 dB, behind at 10 dB." in said(records)
+
+
+def test_nobody_leads_where_the_best_on_average_is_behind_another_one_everywhere():
+    def at(b: float, c: float) -> dict[str, np.ndarray]:
+        return {"b": b + noise(30, 0.1), "c": c + noise(31, 0.1), "a": 16 + noise(32, 0.1)}
+
+    text = said(table(RATE, at(20, 10), at(10, 20)))
+    assert re.match(r"Nobody leads: a comes first, but (3\.9|4\.0)", text)
+    assert "behind the best of the others (b at 0 dB; c at 5 dB), on average over CSI SNR; behind at every point." in text
 
 
 def test_each_kind_of_training_has_its_best_named():
