@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from wirelessgym import __version__, make_task
 from wirelessgym.cli import app
-from wirelessgym.cli.arguments import split
+from wirelessgym.options import split
 from wirelessgym.record import read_records, write_record
 from wirelessgym.registry import ids
 
@@ -53,6 +54,11 @@ def test_list_names_everything_with_a_line_on_it() -> None:
     assert all(entry["id"] in text and entry["description"] in text for entries in found.values() for entry in entries)
 
 
+def test_a_kind_that_there_is_not_is_answered_in_one_line_with_the_nearest() -> None:
+    result = CliRunner().invoke(app, ["list", "tsks"])
+    assert (result.exit_code, result.stderr) == (2, "wirelessgym: no kind is called 'tsks'; did you mean 'tasks'?\n")
+
+
 def test_list_of_agents_can_be_cut_down_to_a_task() -> None:
     names = [entry["id"] for entry in json.loads(run("list", "agents", "--task", "detection", "--json"))["agents"]]
     assert "oamp" in names and "random" in names and "wmmse" not in names
@@ -74,8 +80,10 @@ def test_compare_writes_a_folder_from_which_report_makes_the_same_page_again(tmp
     assert {path.name for path in first.iterdir()} >= {"records", "report.html", "report.md", "results.csv"}
     assert {r.agent: r.agent_options.get("iterations") for r in read_records(first)}["wmmse"] == 3
     run("report", str(first), "--out", str(tmp_path / "second"), "--title", "Mine")
-    for name in ("report.html", "report.md"):
-        assert (tmp_path / "second" / name).read_text() == (first / name).read_text()
+    pages = [(folder / "report.html").read_text() for folder in (first, tmp_path / "second")]
+    assert ['href="records/"' in page for page in pages] == [True, False]  # the data lie beside the first alone
+    assert len({re.sub(r"<dt>Data</dt>.*\n", "", page) for page in pages}) == 1
+    assert (tmp_path / "second" / "report.md").read_text() == (first / "report.md").read_text()
     assert "<title>Mine</title>" in (first / "report.html").read_text()
 
 

@@ -18,9 +18,9 @@ from wirelessgym.doctor import BROWSERS, find_browser
 from wirelessgym.evaluate import compare
 from wirelessgym.record import Sweep, Value, write_record
 from wirelessgym.report import markdown_table, write_csv, write_html, write_markdown
-from wirelessgym.report.figures import sweep_figure
 from wirelessgym.report.pictures import pictures
 from wirelessgym.report.scales import linear, logarithmic
+from wirelessgym.report.sweep_figure import sweep_figure
 from wirelessgym.report.tables import best_agents, number, point_table, sections
 from wirelessgym.report.text import commands, result, setting
 

@@ -15,6 +15,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a scenario field or task option; repeatable."),
 ]
+Pictures = Annotated[bool, typer.Option(help="Let the best agents play an episode and draw it in the report.")]
 Seed = Annotated[int, typer.Option(help="Seed of all episodes.")]
 
 
@@ -62,11 +63,11 @@ def new_folder(task: str, scenarios: list[str | Path]) -> Path:
     return Path("runs") / f"{task}-{names}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def write_reports(records: list[Any], folder: Path, title: str | None) -> None:
-    """Write report.html (with pictures), report.md and results.csv, and say where."""
+def write_reports(records: list[Any], folder: Path, title: str | None, pictures: bool = True) -> None:
+    """Write report.html, report.md and results.csv, and say where."""
     from wirelessgym.report import write_csv, write_html, write_markdown
 
     write_markdown(records, folder / "report.md", title)
     write_csv(records, folder / "results.csv")
-    page = write_html(records, folder / "report.html", title, pictures=True)
+    page = write_html(records, folder / "report.html", title, pictures)
     typer.echo(f"Report: {page}")

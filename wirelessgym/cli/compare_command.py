@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from wirelessgym.cli.arguments import Settings, allow_modules_here, new_folder, overrides, write_reports
+from wirelessgym.cli.arguments import Pictures, Settings, allow_modules_here, new_folder, overrides, write_reports
 from wirelessgym.cli.errors import reports_errors
-from wirelessgym.options import split
 
 EPILOG = (
     "Examples:\n\n"
@@ -49,7 +48,8 @@ def compare(
     settings: Settings = None,
     processes: Annotated[int | None, typer.Option(help="Number of processes; default: chosen automatically.")] = None,
     executor: Annotated[
-        Literal["here", "processes", "ray"] | None, typer.Option(help="Who works; default: local processes where they pay.")
+        str | None,
+        typer.Option(metavar="[here|processes|ray]", help="Who works; default: local processes where they pay."),
     ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Play every n-th block only, and keep it in --out, which all parts share.")
@@ -70,11 +70,13 @@ def compare(
         Path | None, typer.Option(help="Output folder; naming the same one again continues an interrupted run. Default: runs/...")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the report.")] = None,
+    pictures: Pictures = True,
     progress: Annotated[bool, typer.Option(help="Show progress.")] = True,
 ) -> None:
     """Compare agents on the same episodes; writes records, report.html, report.md and results.csv."""
     from wirelessgym.evaluate import compare as run
     from wirelessgym.evaluate.seeds import SecretSeed
+    from wirelessgym.options import split
     from wirelessgym.registry import task_class
 
     allow_modules_here()
@@ -109,5 +111,5 @@ def compare(
             typer.echo(f"Add --out {folder} to the same command to continue from here.", err=True)
         raise
     if table.records:
-        write_reports(table.records, folder, title)
+        write_reports(table.records, folder, title, pictures)
     raise typer.Exit(table.exit_code)

@@ -22,11 +22,13 @@ from wirelessgym.metrics import Metric
 from wirelessgym.record import Record
 from wirelessgym.registry import UnknownIdError, task_class
 from wirelessgym.report import text as words
-from wirelessgym.report.figures import Figure, point_figure, sweep_figure
-from wirelessgym.report.labels import capitalised, field_name
+from wirelessgym.report.figures import Figure
+from wirelessgym.report.labels import capitalised, field_name, metric_name
 from wirelessgym.report.markdown import code_block, literal
 from wirelessgym.report.pictures import Picture
 from wirelessgym.report.pictures import pictures as pictures_of
+from wirelessgym.report.point_figure import point_figure
+from wirelessgym.report.sweep_figure import sweep_figure
 from wirelessgym.report.tables import Cell, Section, Table, arrow, point_table, sections, shortened, sweep_table
 from wirelessgym.report.verdict import verdict
 
@@ -47,6 +49,7 @@ class _View:
     setting: str
     verdict: str
     sentence: str
+    metric: str
     unit: str
     caption: str
     anchor: str
@@ -198,6 +201,7 @@ def _view(anchor: str, section: Section, figures: bool, pictures: bool) -> _View
         setting=words.setting(section),
         verdict=verdict(section),
         sentence=words.result(section),
+        metric=capitalised(metric_name(section.first.headline)),
         unit=words.unit_of(section.first).removeprefix(" in "),
         caption=words.caption(section),
         anchor=anchor,

@@ -98,7 +98,7 @@ def result(section: Section) -> str:
         return "" if any(r.value for r in section.records if r.role == "agent") else "No agent finished."
     value, ci95 = record.value, record.value.ci95
     unit = f" {unit_label(value.unit)}" if unit_label(value.unit) else ""
-    text = f"Best {record.headline}: {record.agent}, {_spread(value.mean, ci95)}{unit} {interval(*ci95)}"
+    text = f"Best {metric_name(record.headline)}: {record.agent}, {_spread(value.mean, ci95)}{unit} {interval(*ci95)}"
     if record.paired:
         text += f"; {_against_reference(record)}"
     if record.gap_to_bound:

@@ -103,17 +103,20 @@ def _leads(section: Section, row: Row, several: bool) -> str:
     else:
         unit = _unit_after(axis)
         rival = f"the best of the others ({'; '.join(f'{other} at {listed(at)}{unit}' for other, at in rivals.items())})"
-    average, over = _standings(row)[0].average, f", on average over {field_name(axis)}" if axis else ""
+    average = _standings(row)[0].average
     places = f"; {_places(row, axis)}" if axis else ""
     if average is None:
-        return f"{name} has the best mean; its rival is {rival}{places}."
+        return f"{name} comes first; its rival is {rival}{places}."
+    of_means = average.kind == "ratio of means"
+    what = metric_name(row[0].headline) + (f" averaged over {field_name(axis)}" if axis and of_means else "")
+    over = f", on average over {field_name(axis)}" if axis and not of_means else ""
     match _state(row):
         case "ahead":
-            return f"{name}: {_difference(row[0], average, 'over')} {rival}{over}{places}."
+            return f"{name}: {_difference(row[0], average, 'over', what)} {rival}{over}{places}."
         case "undecided":
-            return f"Undecided: {name} has the best mean, {_difference(row[0], average, 'against')} {rival}{over}{places}."
+            return f"Undecided: {name} comes first, {_difference(row[0], average, 'against', what)} {rival}{over}{places}."
         case _:
-            return f"Nobody leads: {name} has the best mean, {_difference(row[0], average, 'behind')} {rival}{over}{places}."
+            return f"Nobody leads: {name} comes first, but {_difference(row[0], average, 'behind', what)} {rival}{over}{places}."
 
 
 def _trails(row: Row, leader: str) -> str:
@@ -121,9 +124,11 @@ def _trails(row: Row, leader: str) -> str:
     rival = leader if set(_rivals(row)) == {leader} else "the best of the others"
     if average is None:
         return f"to be compared with {rival} point by point"
-    if _state(row) == "undecided":
-        return f"not told apart from {rival} ({_difference(row[0], average, '').strip()})"
-    return f"{_difference(row[0], average, 'behind' if _state(row) == 'behind' else 'over')} {rival}"
+    what = ("mean " if average.kind == "ratio of means" and len(row) > 1 else "") + metric_name(row[0].headline)
+    state = _state(row)
+    if state == "undecided":
+        return f"not told apart from {rival} ({_difference(row[0], average, '', what).strip()})"
+    return f"{_difference(row[0], average, 'behind' if state == 'behind' else 'over', what)} {rival}"
 
 
 def _places(row: Row, axis: str | None) -> str:
@@ -156,14 +161,13 @@ def _at_point(standing: Standing) -> State:
     return "ahead" if standing.better else "behind"
 
 
-def _difference(record: Record, average: Average, word: str) -> str:
+def _difference(record: Record, average: Average, word: str, what: str) -> str:
     """The difference with its interval and direction: ``+0.31 [0.22, 0.40] bit/s/Hz over``, ``NMSE 5 % [3, 7] below``."""
     sign = -1 if word == "behind" and record.higher_is_better else 1
     if average.kind == "difference":
         low, high = sorted(sign * end for end in average.ci95)
         amount = _amount(sign * average.difference, (low, high))
         return f"{'' if word == 'behind' else _plus(amount)}{amount} {interval(low, high)} {unit_label(average.unit)} {word}"
-    what = ("mean " if average.kind == "ratio of means" else "") + metric_name(record.headline)
     above = average.difference > 0
     low, high = average.ci95
     if max(abs(low), abs(high)) > FACTOR_OF_TWO_DB:
