@@ -20,7 +20,7 @@ from wirelessgym.capacity import amplitudes, shares, unit_rows
 from ._linear import active_users
 
 ROUNDING = 1e-7  # of float32: no signal stands further above its disturbance
-TINY = 1e-20  # a loading of a system without users
+TINY = 1e-20  # keeps the matrix of a row without users regular
 
 
 def covariance_wmmse(
@@ -42,49 +42,48 @@ def covariance_wmmse(
     Returns:
         Shape (batch, users, n), square root of watt, ``sum_k |w_k|^2 = tx_power`` where there is a user.
     """
-    noise_to_power = noise_power / tx_power
-    errors = torch.view_as_real(covariance.resolve_conj()).flatten(2)
-    present = active_users(mean.detach())
+    moments = _moments(mean, covariance, noise_power / tx_power)
     w = start
     if w is None:
-        w = unit_rows(_directions(mean, errors, present.to(noise_power.dtype), noise_to_power * present.sum(-1)))
+        w = unit_rows(_directions(mean, moments, active_users(mean.detach()).to(noise_power.dtype)))
     for _ in range(iterations):
-        amplitude, signal, disturbance = _received(mean, errors, w, noise_to_power)
-        weights = signal / (signal + disturbance) / disturbance
-        directions = _directions(mean, errors, weights, noise_to_power * weights.sum(-1))
-        w = directions * (amplitude / disturbance)[..., None]
+        amplitude, signal, disturbance = _received(mean, moments, w)
+        w = _directions(mean, moments, signal / (signal + disturbance) / disturbance) * (amplitude / disturbance)[..., None]
     power = shares(w.abs().square().sum(-1), tx_power)
     return unit_rows(w) * amplitudes(power)[..., None]
 
 
 def expected_rate_bound(mean: Tensor, covariance: Tensor, w: Tensor, noise_power: Tensor) -> Tensor:
     """What `covariance_wmmse` raises: a lower bound of each user's expected rate, shape (batch, users), bit/s/Hz."""
-    power = w.abs().square().sum((-2, -1))
-    # Noise is taken in proportion to the power in use, as in the iteration: the bound of a scaled precoder is the same.
-    _, signal, disturbance = _received(mean, torch.view_as_real(covariance.resolve_conj()).flatten(2), w, noise_power / power)
+    # Noise is taken in proportion to the power in use, as in the iteration.
+    moments = _moments(mean, covariance, noise_power / w.abs().square().sum((-2, -1)))
+    _, signal, disturbance = _received(mean, moments, w)
     return torch.log2(1 + signal / disturbance)
 
 
-def _received(mean: Tensor, errors: Tensor, w: Tensor, noise_to_power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _moments(mean: Tensor, covariance: Tensor, noise_to_power: Tensor) -> Tensor:
+    """``C_k + m_k m_k^H + noise I`` in real numbers, shape (batch, users, 2 n^2).
+
+    The trace of its product with ``sum_j w_j w_j^H`` is all the power that user k receives; both are Hermitian, so the trace is a
+    real inner product of their entries.
+    """
+    noise = torch.diag_embed(noise_to_power[:, None, None].expand(mean.shape)).to(mean.dtype)
+    return torch.view_as_real(covariance + mean[..., None] * mean.conj()[..., None, :] + noise).flatten(2)
+
+
+def _received(mean: Tensor, moments: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Amplitude and power of each user's signal, and the power of all else that it receives, each of shape (batch, users)."""
-    received = mean.conj() @ w.mT
-    amplitude = received.diagonal(dim1=-2, dim2=-1)
-    squared = received.abs().square()
-    signal = squared.diagonal(dim1=-2, dim2=-1)
-    # w^H C w summed over all precoders is the trace of C and sum_j w_j w_j^H, a real product of their entries.
-    sent = torch.view_as_real((w.mT @ w.conj()).contiguous()).flatten(1)
-    spread = (errors @ sent[..., None])[..., 0]
-    noise = noise_to_power * w.abs().square().sum((-2, -1))
-    disturbance = (squared - torch.diag_embed(signal)).sum(-1) + spread + noise[:, None]
-    least = torch.maximum(ROUNDING * signal, torch.full_like(signal, torch.finfo(signal.dtype).tiny))
-    return amplitude, signal, torch.maximum(disturbance, least)
+    amplitude = (mean.conj() * w).sum(-1)
+    signal = amplitude.real.square() + amplitude.imag.square()
+    sent = torch.view_as_real(w.mT @ w.conj()).flatten(1)
+    total = (moments @ sent[..., None])[..., 0]
+    return amplitude, signal, torch.maximum(total - signal, ROUNDING * total).clamp_min(torch.finfo(total.dtype).tiny)
 
 
-def _directions(mean: Tensor, errors: Tensor, weights: Tensor, loading: Tensor) -> Tensor:
-    """Rows ``(loading I + sum_k q_k (C_k + m_k m_k^H))^-1 m_k``, q being the ``weights``."""
+def _directions(mean: Tensor, moments: Tensor, weights: Tensor) -> Tensor:
+    """Rows ``(sum_j q_j (C_j + m_j m_j^H + noise I))^-1 m_k``, q being the ``weights``."""
     size = mean.shape[-1]
-    spread = torch.view_as_complex((weights[:, None] @ errors).unflatten(-1, (size, size, 2)).squeeze(1))
-    matrix = spread + (mean.mT * weights[:, None]) @ mean.conj()
-    matrix = matrix + torch.diag_embed(loading.clamp_min(TINY)[:, None].expand(-1, size)).to(mean.dtype)
-    result: Tensor = torch.linalg.solve(matrix, mean.mT).mT
+    matrix = torch.view_as_complex((weights[:, None] @ moments).unflatten(-1, (size, size, 2)).squeeze(1))
+    regular = matrix + TINY * torch.eye(size, dtype=mean.dtype, device=mean.device)
+    result: Tensor = torch.linalg.solve(regular, mean.mT).mT
     return result

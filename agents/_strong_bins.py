@@ -50,21 +50,37 @@ class StrongBins:
         return self.snapshots[:, :, 0]
 
 
-def strong_bins(task: TaskSpec, obs: Obs, count: int = BINS) -> StrongBins:
-    """Transform an observation to bins, choose the ``count`` strongest, and estimate their Doppler spectra.
+def strong_bins(task: TaskSpec, obs: Obs) -> StrongBins:
+    """Transform an observation to bins, choose the `BINS` strongest, and estimate their Doppler spectra.
 
     A hidden noise power is estimated from the bins.
     """
     grid = to_bins(task, obs["csi"])
-    noise_power = obs["noise_power"] if "noise_power" in obs else estimated_noise_power(grid).float()
-    noise_power = torch.maximum(noise_power, LEAST_NOISE * grid.abs().square().flatten(1).mean(-1))
+    noise_power = _noise_power(obs, grid)
     bins = grid.flatten(2)
     power = bins.abs().square().mean(1)
-    chosen = power.topk(min(count, power.shape[-1]), -1).indices
+    chosen = power.topk(min(BINS, power.shape[-1]), -1).indices
     nearby = neighbours(chosen, grid_shape(task))
     snapshots = bins.transpose(1, 2).gather(1, nearby.flatten(1)[..., None].expand(-1, -1, bins.shape[1]))
     snapshots = snapshots.unflatten(1, nearby.shape[1:])
     return StrongBins(bins, chosen, snapshots, spectra(snapshots, noise_power, highest_doppler(task)), noise_power)
+
+
+def observed_noise_power(task: TaskSpec, obs: Obs) -> Tensor:
+    """Noise power of each episode, shape (batch,), float32, watt: estimated if hidden, and never zero."""
+    return _noise_power(obs, to_bins(task, obs["csi"]))
+
+
+def _noise_power(obs: Obs, grid: Tensor) -> Tensor:
+    noise_power = obs["noise_power"] if "noise_power" in obs else estimated_noise_power(grid).float()
+    noise_power = torch.maximum(noise_power, LEAST_NOISE * grid.abs().square().flatten(1).mean(-1))
+    return torch.where(noise_power > 0, noise_power, 1)  # silence: any will do
+
+
+def predict_bins(task: TaskSpec, obs: Obs) -> Tensor:
+    """Linear MMSE prediction of every bin by itself, shape (batch, future, antennas, subcarriers), complex64."""
+    start = strong_bins(task, obs)
+    return assemble(task, start, predict_strong(task, start), predict_weak(task, start))
 
 
 def predict_strong(task: TaskSpec, start: StrongBins) -> Tensor:

@@ -18,7 +18,7 @@ from wirelessgym.fields import Obs
 from wirelessgym.spec import TaskSpec
 
 from ._cycle_spinning import spun
-from ._strong_bins import assemble, predict_strong, predict_weak, strong_bins
+from ._strong_bins import predict_bins
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,4 @@ class DopplerLMMSE(Agent):
         """
         if not 0 <= self.shifted_axes <= 3:
             raise ValueError(f"shifted_axes: expected 0 to 3, got {self.shifted_axes}")
-        return spun(task, obs["csi"], lambda csi: self._predict(task, {**obs, "csi": csi}), self.shifted_axes)
-
-    def _predict(self, task: TaskSpec, obs: Obs) -> Tensor:
-        start = strong_bins(task, obs)
-        return assemble(task, start, predict_strong(task, start), predict_weak(task, start))
+        return spun(task, obs["csi"], lambda csi: predict_bins(task, {**obs, "csi": csi}), self.shifted_axes)

@@ -90,7 +90,7 @@ def log_marginals(gram: Tensor, collected: Tensor, points: Tensor) -> Tensor:
 
 
 def _own(symbols: Tensor, half: slice, gram: Tensor, left: Tensor) -> Tensor:
-    """Log-likelihood of one half's ``symbols`` (vectors, combinations, users) alone: (vectors, combinations, 1)."""
+    """Log-likelihood of one half's ``symbols`` (vectors, combinations, users) without the other's: (vectors, combinations, 1)."""
     linear = symbols.conj() @ left[:, half, None]
     square = ((symbols.conj() @ gram[:, half, half]) * symbols).sum(-1, keepdim=True)
     return 2 * linear.real - square.real

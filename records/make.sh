@@ -40,6 +40,8 @@ make_record detection-exact-qpsk detection --agents exact_mmse,$detectors --scen
     --reference exact_mmse --episodes 500 --set num_users=8 --set horizon=1 --set modulation=qpsk
 make_record detection-exact-16qam detection --agents exact_mmse,$detectors --scenario uma-nlos-32 --sweep snr_db=0:10:5 \
     --reference exact_mmse --episodes 500 --set num_users=4 --set horizon=1
+make_record detection-noisy-csi detection --agents $detectors,gmm_smc --scenario uma-nlos-32 --sweep csi_snr_db=0:20:5 \
+    --reference smc --episodes 500 --set num_users=8 --set snr_db=15 --set horizon=1
 make_record prediction-speed channel_prediction --agents hold,wiener,ar,pvec,pad,kalman,ar_beamdelay --scenario uma-nlos-128 \
     --sweep speed_kmh=10,30,50,70,100 --episodes 100 $realised
 

@@ -6,6 +6,7 @@ The normalised squared error is the noise power for a guess of y, and noise / (1
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Field, Obs
 from wirelessgym.metrics import Metric
+from wirelessgym.spec import TaskSpec
 from wirelessgym.task import State, Task
 
 NUMBERS = 4
@@ -111,6 +113,18 @@ def echo(obs: Obs) -> Tensor:
 
 def broken(obs: Obs) -> Tensor:
     raise RuntimeError("no idea what to guess")
+
+
+@dataclass(frozen=True)
+class Moody(Agent):
+    """Fails while a file is there."""
+
+    trouble: str
+
+    def act(self, task: TaskSpec, obs: Obs) -> Tensor:
+        if Path(self.trouble).exists():
+            raise RuntimeError("not today")
+        return obs["y"]
 
 
 def not_a_number(obs: Obs) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 
 from wirelessgym import bench
 from wirelessgym.bench.subjects import instruction
-from wirelessgym.registry import UnknownIdError
+from wirelessgym.registry import UnknownIdError, load_scenario
 
 
 def test_a_subject_is_one_file_with_a_line_on_it_and_a_function():
@@ -67,3 +67,11 @@ def test_the_closed_loop_has_rows_for_decoder_abstraction_and_environment(monkey
     ]
     assert all(row.ratio > 0 for row in rows)
     assert [row.target for row in rows] == [4, 1, 1.1, 1.1, 1.1, None]
+
+
+def test_whole_episodes_have_rows_against_sionnas_path_and_against_drops_left_to_sionna():
+    from wirelessgym.bench.subjects import channel
+
+    rows = [channel._whole_reset(load_scenario("uma-nlos-128"), batch=1, repeats=1), channel._precoding_reset(batch=2, repeats=1)]
+    assert [row.what.partition(",")[0] for row in rows] == ["channel_prediction.reset", "precoding.reset"]
+    assert [row.target for row in rows] == [12, 1.5] and all(row.ratio > 0 for row in rows)

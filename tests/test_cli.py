@@ -54,6 +54,11 @@ def test_list_names_everything_with_a_line_on_it() -> None:
     assert all(entry["id"] in text and entry["description"] in text for entries in found.values() for entry in entries)
 
 
+def test_a_kind_that_there_is_not_is_answered_in_one_line_with_the_nearest() -> None:
+    result = CliRunner().invoke(app, ["list", "tsks"])
+    assert (result.exit_code, result.stderr) == (2, "wirelessgym: no kind is called 'tsks'; did you mean 'tasks'?\n")
+
+
 def test_list_of_agents_can_be_cut_down_to_a_task() -> None:
     names = [entry["id"] for entry in json.loads(run("list", "agents", "--task", "detection", "--json"))["agents"]]
     assert "oamp" in names and "random" in names and "wmmse" not in names

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from learnable import Learnable
 from noisy_number import NoisyNumber, Shrink, broken, echo, not_a_number, slow, zero_in_place
 
 from wirelessgym.agent import Agent
@@ -13,7 +14,7 @@ from wirelessgym.evaluate import compare, runner
 from wirelessgym.evaluate.sweep import SweepError
 from wirelessgym.parallel import processes
 from wirelessgym.record import RecordSchemaError, read_records
-from wirelessgym.registry import load_scenario
+from wirelessgym.registry import load_scenario, make_agent, make_task
 from wirelessgym.scenario import ScenarioError
 
 HORIZON = 3
@@ -309,3 +310,35 @@ def test_a_block_with_one_wrong_bit_is_played_again(tmp_path):
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
     assert numbers(run([echo], out=tmp_path)) == numbers(first)
+
+
+def test_fresh_weights_are_counted_once_they_are_built(tmp_path):
+    def counted(agents, **options):
+        records = compare(
+            "precoding", agents, "rayleigh-32", 4, horizon=1, processes=1, progress=False, show=False, **options
+        ).records
+        return {record.agent: record.parameters for record in records}
+
+    fresh = ["cnn_precoder:checkpoint=none:label=own", Learnable(hidden=7, label="foreign"), "zf"]
+    found = counted(fresh, out=tmp_path)
+    built = make_agent("cnn_precoder", checkpoint=None)
+    built.weights(make_task("precoding", "rayleigh-32").spec)
+    assert found["own"] == built.num_parameters > 0
+    assert found["foreign"] == 3 * 7 + 7 + 7 * 2
+    assert found["zf"] == found["random"] == found["bound"] == 0
+    assert counted(fresh, out=tmp_path) == found, "what is kept says so as well"
+
+
+def test_an_agent_that_cannot_say_how_many_weights_it_has_fails_alone():
+    class Changes(Shrink):
+        weights = 0
+
+        def act(self, task, obs):
+            type(self).weights = "many"
+            return obs["y"]
+
+        num_parameters = property(lambda self: self.weights)
+
+    table = by_agent(run([Changes(0.5), echo]))
+    assert table["Changes"].status == "failed" and table["echo"].status == "ok"
+    assert "num_parameters: expected a number of weights, got 'many'" in table["Changes"].traceback

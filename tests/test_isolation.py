@@ -1,5 +1,6 @@
 """Agents from elsewhere fail alone, however they fail, and see what they are told and no more."""
 
+import os
 import socket
 import sys
 import time
@@ -161,10 +162,41 @@ def test_an_own_agent_that_carries_foreign_code_is_a_stranger():
     object.__setattr__(holding, "parts", {"deep": [Shrink(0.5)]})
     heads = (strangers.NumberHead, "strangers:NumberHead")
     taught = [make_agent("universal", extra_heads={"noisy_number": head}) for head in heads]
-    assert all(carries_foreign_code(agent) for agent in (changed, holding, *taught))
-    assert not any(carries_foreign_code(make_agent(name)) for name in own_ids("agents"))
+    assert all(carries_foreign_code(agent, ["noisy_number"]) for agent in (changed, holding, *taught))
+    assert not any(carries_foreign_code(make_agent(name), ["precoding"]) for name in own_ids("agents"))
     (spec, plain) = agent_specs([changed, make_agent("zf")], ["precoding"])
     assert not spec.own and plain.own
+
+
+HEAD = """
+import os, pathlib
+from number_head import NumberHead as Taught
+
+(pathlib.Path(__file__).parent / "acted").write_text(str(os.getpid()))
+"""
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_head_of_another_package_acts_where_nobody_is_scored(trained, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere.py").write_text(HEAD)
+    installed = tmp_path / "elsewhere-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[wirelessgym.heads]\nnoisy_number = elsewhere:Taught\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    agent = "universal:checkpoint=none:backbone=none"
+    if trained:
+        fresh = make_agent("universal", checkpoint=None, backbone="none")
+        fresh.weights(make_task(NoisyNumber).spec)
+        agent = f"universal:checkpoint={fresh.save(tmp_path / 'trained')}"
+        (tmp_path / "acted").unlink()
+        for name in ("elsewhere", "number_head"):
+            sys.modules.pop(name, None)
+    records = by_agent(compare(NoisyNumber, [agent], episodes=4, **QUIET))
+    assert records["universal"].status == "ok", records["universal"].traceback
+    assert int((tmp_path / "acted").read_text()) != os.getpid() and "elsewhere" not in sys.modules
+    (same,) = agent_specs([agent], ["precoding"])
+    assert same.own, "on other tasks it is the project's own"
 
 
 def test_no_stranger_passes_for_one_of_the_projects_own():

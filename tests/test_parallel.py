@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from noisy_number import Shrink, broken, echo
+from noisy_number import Moody, Shrink, broken, echo
 from test_evaluate import by_agent, numbers, run
 from work_items import ANSWER_BYTES, add, die, die_while_answering, pid
 
@@ -126,12 +126,31 @@ def test_shards_on_a_shared_folder_make_the_whole_table(tmp_path, capsys):
     assert len(read_records(tmp_path)) == len(whole.records)
 
 
-def test_shards_share_the_blocks_and_a_failed_agent_is_left_to_the_call_without_one(tmp_path):
+def test_every_block_is_one_shards():
     shards = [Shard.parse(f"{part}/3") for part in (1, 2, 3)]
     assert all(sum(shard.has(number) for shard in shards) == 1 for number in range(10))
-    for part in (1, 2):
-        run([echo, broken], shard=f"{part}/2", out=tmp_path)
-    assert by_agent(run([echo, broken], out=tmp_path))["broken"].status == "failed"
+
+
+def test_an_agent_that_fails_in_one_shard_is_in_the_table_of_the_last_as_failed(tmp_path, capsys):
+    first = run([echo, broken], shard="1/2", out=tmp_path)
+    assert first.exit_code == 1 and not first.records
+    assert "shard 1/2: agent 'broken' failed: RuntimeError: " in capsys.readouterr().err
+    last = run([echo, broken], shard="2/2", out=tmp_path)
+    assert last.exit_code == 1 and capsys.readouterr().err == ""
+    failed = by_agent(last)["broken"]
+    assert failed.status == "failed" and "RuntimeError" in failed.traceback and by_agent(last)["echo"].status == "ok"
+    assert numbers(last) == numbers(run([echo, broken], out=tmp_path))
+
+
+def test_a_failure_in_a_shard_is_forgotten_once_that_shard_succeeds(tmp_path):
+    trouble = tmp_path / "trouble"
+    trouble.touch()
+    moody, settings = Moody(str(trouble)), {"out": tmp_path / "run"}
+    assert run([moody], shard="1/2", **settings).exit_code == 1
+    trouble.unlink()
+    assert run([moody], shard="1/2", **settings).exit_code == 0
+    assert not list(tmp_path.rglob("*.failed"))
+    assert by_agent(run([moody], shard="2/2", **settings))["Moody"].status == "ok"
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/", "-1/2", "1/2/3", ""])
@@ -153,7 +172,7 @@ def test_more_episodes_than_fit_are_refused_at_once():
 
 def test_channels_that_do_not_fit_are_refused_before_they_are_sampled(monkeypatch):
     monkeypatch.setattr(estimate, "free_bytes", lambda: 2e9)
-    monkeypatch.setattr(evaluate, "_done", None)
+    monkeypatch.setattr(evaluate, "Run", None)
     large = {"panel": {"rows": 32, "columns": 32}, "num_subcarriers": 1200, "horizon": 10}
     with pytest.raises(
         ValueError, match=r"this comparison needs about .* of memory \(.* for the episodes that are played at once"

@@ -4,16 +4,19 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import wirelessgym
 from wirelessgym.cli import app
+from wirelessgym.scenario import ScenarioError
 
 QUICK: dict[str, Any] = {"episodes": 4, "horizon": 1, "show": False, "progress": False, "processes": 1}
 
@@ -59,7 +62,21 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: wmmse(tolerance=math.nan), ValueError, "tolerance: expected a number in [0, 1), got nan"),
     (lambda: wmmse(tolerance="0.1"), ValueError, "agent 'wmmse': tolerance: expected a valid number, got '0.1'"),
     (lambda: wmmse(initialisation="zf"), ValueError, "initialisation: expected one of rzf, mrt, random, got 'zf'"),
-    (lambda: task().step(None, None), TypeError, "precoding: state: expected what reset or step returned, got NoneType"),
+    (lambda: compare(epsiodes=4), ScenarioError, "unknown option or scenario key 'epsiodes'; did you mean 'episodes'?"),
+    (lambda: compare(sedd=4), ScenarioError, "unknown option or scenario key 'sedd'; did you mean 'seed'?"),
+    (lambda: compare(num_user=4), ScenarioError, "unknown option or scenario key 'num_user'; did you mean 'num_users'?"),
+    (lambda: task(epsiodes=4), ScenarioError, "unknown option or scenario key 'epsiodes'; known: action,"),
+    (
+        lambda: wirelessgym.compare(task()),
+        TypeError,
+        "task: expected an id or a Task class, got a task; give 'precoding', its scenario and its options",
+    ),
+    *(
+        (ask, TypeError, f"{name}: state: expected what reset or step returned, got NoneType")
+        for name in ("precoding", "detection", "channel_prediction", "link_adaptation")
+        for made in [wirelessgym.make_task(name)]
+        for ask in (partial(made.step, None, None), partial(made.score, None, None), partial(made.advance, None, torch.zeros(1)))
+    ),
     (lambda: reset(2**64), ValueError, "seed: expected integers in [0, 2^63), got 18446744073709551616"),
     (lambda: reset(2**63 - 1), ValueError, "seed: expected integers in [0, 2^63), got 9223372036854775808"),
     (lambda: reset([0, 2**64]), ValueError, "seed: expected integers in [0, 2^63), got 18446744073709551616"),
@@ -99,6 +116,8 @@ def test_numpys_numbers_count_as_pythons() -> None:
         ),
         (["--sweep", "scenario=rayleigh-32,cdl-c-32"], "scenario is no field to sweep; give several scenarios"),
         (["--agents", "mine:act:depth=3"], "act is no class, so it takes no options, got depth"),
+        (["--executor", "rya"], "wirelessgym: executor: expected one of here, processes, ray, got 'rya'"),
+        (["--set", "epsiodes=4"], "unknown option or scenario key 'epsiodes'; did you mean 'episodes'?"),
         (["--agents", "wmmse:iterations=2.5"], "agent 'wmmse': iterations: expected a valid integer, got 2.5"),
     ],
     ids=lambda value: str(value)[:50],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from importlib.metadata import EntryPoint, entry_points
@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from wirelessgym.plugins import public_class
-from wirelessgym.suggest import hint
+from wirelessgym.suggest import closest, hint
 
 if TYPE_CHECKING:
     from wirelessgym.agent import Agent
@@ -134,8 +134,10 @@ def as_task_class(task: str | type[Task]) -> type[Task]:
 
     if isinstance(task, str):
         return task_class(task)
+    if isinstance(task, Task):
+        raise TypeError(f"task: expected an id or a Task class, got a task; give {task.id!r}, its scenario and its options")
     if not (inspect.isclass(task) and issubclass(task, Task)):
-        raise TypeError(f"task: expected an id or a Task class, got {task!r}")
+        raise TypeError(f"task: expected an id or a Task class, got {task!r:.200}")
     return task
 
 
@@ -181,17 +183,29 @@ def make_task(task: str | type[Task], scenario: str | Path | Scenario | None = N
     own = {f.name for f in fields(cls)} - {"scenario"}
     options = {key: value for key, value in overrides.items() if key in own}
     rest = {key: value for key, value in overrides.items() if key not in own}
-    _refuse_unknown(cls, own, rest)
+    refuse_unknown(cls, rest)
     return cls(scenario=load_scenario(cls.default_scenario if scenario is None else scenario, rest), **options)
 
 
-def _refuse_unknown(cls: type[Task], own: set[str], overrides: Mapping[str, Any]) -> None:
+def refuse_unknown(cls: type[Task], overrides: Iterable[str], beside: Iterable[str] = ()) -> None:
+    """Refuse overrides that neither a task nor a scenario knows.
+
+    Args:
+        cls: the task.
+        overrides: names, dotted where nested.
+        beside: names of other arguments, which may have been meant.
+
+    Raises:
+        ScenarioError: with the nearest name.
+    """
     from wirelessgym.scenario import TOP_LEVEL_KEYS, Scenario, ScenarioError
 
-    known = sorted(set(Scenario.model_fields) | set(TOP_LEVEL_KEYS) | own)
+    known = sorted({*Scenario.model_fields, *TOP_LEVEL_KEYS, *(f.name for f in fields(cls) if f.name != "scenario")})
     for key in overrides:
         if key.partition(".")[0] not in known:
-            raise ScenarioError(f"{cls.id}: unknown option or scenario key {key!r}; {hint(key, known)}")
+            close = closest(key, {*known, *beside})
+            said = f"did you mean {close!r}?" if close else hint(key, known)
+            raise ScenarioError(f"{cls.id}: unknown option or scenario key {key!r}; {said}")
 
 
 def make_agent(name: str, **options: Any) -> Agent:

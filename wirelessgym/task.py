@@ -197,7 +197,7 @@ class Task(ABC):
         """Return the metrics of an action at a state. Deterministic; keeps gradients if `differentiable`.
 
         Raises:
-            TypeError: for an action of the wrong kind.
+            TypeError: for a state that is none, or an action of the wrong kind.
             ValueError: for an action of wrong shape or with NaN; the message names the entry and the row.
         """
 
@@ -219,13 +219,8 @@ class Task(ABC):
         return torch.zeros_like(state.episode, dtype=torch.bool)
 
     def step(self, state: Any, action: Action) -> tuple[Any, Step]:
-        """Score ``action`` at ``state`` and move on; raises what `score` raises. Reward: the headline metric, more is better.
-
-        Raises:
-            TypeError: for a state that is none.
-        """
-        if not isinstance(state, State):
-            raise TypeError(f"{self.id}: state: expected what reset or step returned, got {type(state).__name__}")
+        """Score ``action`` at ``state`` and move on; raises what `score` raises. Reward: the headline metric, more is better."""
+        self.check_state(state)
         metrics = self.score(state, action)
         state, obs = self.advance(state, action)
         return state, Step(obs, self.reward(metrics), self.terminated(state), metrics)
@@ -252,6 +247,11 @@ class Task(ABC):
     @abstractmethod
     def render(self, state: Any, action: Action | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Draw row 0 (with the last ``action``, when there is one) as an image, shape (height, width, 3), uint8."""
+
+    def check_state(self, state: object) -> None:
+        """Refuse what is no state; raises TypeError."""
+        if not isinstance(state, State):
+            raise TypeError(f"{self.id}: state: expected what reset or step returned, got {type(state).__name__}")
 
     def check_action(self, action: Action, batch: int) -> dict[str, Tensor]:
         """Return the action as a dict of checked tensors; see `Field.check` for what is refused."""

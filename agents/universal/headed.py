@@ -20,7 +20,7 @@ from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import fold_subcarriers, one_subcarrier, over_subcarriers, unfold_subcarriers
 from wirelessgym.task import Task
 
-from .heads import PRESETS, Head, head_class, head_id, known_tasks
+from .heads import PRESETS, Head, foreign_tasks, head_class, head_id, known_tasks
 
 
 @dataclass(eq=False, kw_only=True)
@@ -52,6 +52,12 @@ class HeadedAgent(LearnedAgent):
         """See `LearnedAgent.options`; weights move between devices, so a checkpoint doesn't say where it was trained."""
         named = {task: _name(head) for task, head in (self.extra_heads or {}).items()}
         return {key: value for key, value in super().options().items() if key != "device"} | {"extra_heads": named or None}
+
+    @property
+    def foreign_tasks(self) -> tuple[str, ...]:
+        """Ids of the tasks on which code of another package acts: a head that an entry point or an option names."""
+        given = (task for task, head in (self.extra_heads or {}).items() if not _name(head).startswith("wirelessgym."))
+        return (*foreign_tasks(), *given)
 
     @abstractmethod
     def make_backbone(self) -> tuple[torch.nn.Module | None, int]:

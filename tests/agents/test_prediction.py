@@ -25,7 +25,7 @@ from wirelessgym.registry import load_scenario, make_agent, make_task
 from wirelessgym.tasks._geometry_bound import geometry_bound
 
 PAST, FUTURE = 16, 4
-AGENTS = ["hold", "wiener", "ar", "pvec", "pad", "kalman", "ar_beamdelay"]
+AGENTS = ["hold", "wiener", "ar", "pvec", "pad", "kalman", "ar_beamdelay", "doppler_lmmse", "joint_doppler_lmmse"]
 
 
 def window(columns=4, rows=4, num_subcarriers=12, **overrides):
@@ -223,7 +223,7 @@ def test_few_rays_are_predicted_better_in_beams_and_delays_than_antenna_by_anten
     channel, _ = ray_channel(task, 16, num_rays=20)
     obs = observe(channel, 0.1)
     errors = {agent: nmse(make_agent(agent).act(task, obs), channel) for agent in AGENTS}
-    sparse = {agent: errors.pop(agent) for agent in ("pad", "ar_beamdelay")}
+    sparse = {agent: errors.pop(agent) for agent in ("pad", "ar_beamdelay", "doppler_lmmse", "joint_doppler_lmmse")}
     assert max(sparse.values()) < 0.8 * min(errors.values())
     assert max(errors, key=errors.__getitem__) == "hold"
 
@@ -427,6 +427,9 @@ def test_an_order_without_a_slot_to_fit_is_refused(agent, order):
         ("pvec", {"windows": "some"}, "windows: expected 'last' or 'all', got 'some'"),
         ("pad", {"energy": 0.0}, "energy: expected more than 0 and at most 1, got 0"),
         ("kalman", {"floor": 0.0}, "floor: expected more than 0, got 0"),
+        ("doppler_lmmse", {"shifted_axes": 4}, "shifted_axes: expected 0 to 3, got 4"),
+        ("joint_doppler_lmmse", {"waves": 0}, "waves: expected at least 1, got 0"),
+        ("joint_doppler_lmmse", {"false_alarms": 0.0}, "false_alarms: expected more than 0, got 0"),
     ],
 )
 def test_options_out_of_range_are_refused(agent, options, message):

@@ -31,7 +31,7 @@ def test_a_selective_channel_is_worse_than_its_mean_and_better_than_its_worst(ge
 
 def test_effective_sinr_is_sionnas(generator):
     sinr = 10 * torch.empty(6, 48).exponential_(generator=generator)
-    for mcs in (3, 10, 17, 28):
+    for mcs in range(LOWEST_MCS, HIGHEST_MCS + 1):
         theirs = EESM()(sinr[:, None, :, None, None], torch.full((6, 1), mcs))[:, 0]
         mine = effective_sinr_db(exponential_mean(sinr, TABLE.beta), TABLE.beta)[:, mcs - LOWEST_MCS]
         torch.testing.assert_close(10 ** (mine / 10), theirs, rtol=1e-4, atol=1e-4)

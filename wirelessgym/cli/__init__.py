@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -67,17 +67,23 @@ def _options(
 @app.command("list", epilog="Example:  [bold]wirelessgym list agents --task precoding[/]")
 @reports_errors
 def list_(
-    kind: Annotated[Literal["tasks", "scenarios", "agents"] | None, typer.Argument(help="One kind; default: all.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[tasks|scenarios|agents]", help="One kind; default: all.", show_default=False)
+    ] = None,
     task: Annotated[str | None, typer.Option(help="Only agents that do this task.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List tasks, scenarios and agents, one line each."""
     from wirelessgym.catalogue import catalogue
-    from wirelessgym.registry import ids, task_class
+    from wirelessgym.registry import Kind, UnknownIdError, ids, task_class
+    from wirelessgym.suggest import hint
 
     if task is not None and task not in ids("tasks"):
         task_class(task)  # refuses it, with a suggestion
-    found = {name: catalogue(name) for name in ("tasks", "scenarios", "agents") if kind in (None, name)}
+    kinds: tuple[Kind, ...] = ("tasks", "scenarios", "agents")
+    if kind is not None and kind not in kinds:
+        raise UnknownIdError(f"no kind is called {kind!r}; {hint(kind, kinds)}")
+    found = {name: catalogue(name) for name in kinds if kind in (None, name)}
     if task is not None and "agents" in found:
         found["agents"] = [agent for agent in found["agents"] if not agent.tasks or task in agent.tasks]
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -48,7 +48,8 @@ def compare(
     settings: Settings = None,
     processes: Annotated[int | None, typer.Option(help="Number of processes; default: chosen automatically.")] = None,
     executor: Annotated[
-        Literal["here", "processes", "ray"] | None, typer.Option(help="Who works; default: local processes where they pay.")
+        str | None,
+        typer.Option(metavar="[here|processes|ray]", help="Who works; default: local processes where they pay."),
     ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Play every n-th block only, and keep it in --out, which all parts share.")

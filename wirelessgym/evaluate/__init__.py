@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from wirelessgym.agent_spec import AgentSpec, unique
 from wirelessgym.evaluate.estimate import fitting_workers, needs, refuse_too_large, warning
-from wirelessgym.evaluate.kept import Outcomes
 from wirelessgym.evaluate.players import Players
-from wirelessgym.evaluate.runner import Work, cut, run_blocks
+from wirelessgym.evaluate.run import Run
 from wirelessgym.evaluate.seeds import SecretSeed
 from wirelessgym.evaluate.shards import Shard
-from wirelessgym.evaluate.standings import Summary, with_standings
-from wirelessgym.evaluate.summary import Plan, Point, summarise
+from wirelessgym.evaluate.summary import Plan, Point
 from wirelessgym.evaluate.sweep import SweepError, parse_sweep
 from wirelessgym.evaluate.table import PIPED_WIDTH, Table
 from wirelessgym.isolation.process import TIMEOUT_S
@@ -28,8 +25,8 @@ from wirelessgym.learned import FIRST_TRAINING_SEED
 from wirelessgym.options import is_number, whole_number
 from wirelessgym.parallel import Automatic, Executor, make_executor
 from wirelessgym.parallel.processes import Processes
-from wirelessgym.record import Sweep, read_records, write_record
-from wirelessgym.registry import agents_for, as_task_class, load_scenario, make_task, own_ids
+from wirelessgym.record import Sweep, read_records
+from wirelessgym.registry import agents_for, as_task_class, load_scenario, make_task, own_ids, refuse_unknown
 from wirelessgym.scenario import Scenario
 from wirelessgym.task import Task
 
@@ -83,7 +80,7 @@ def compare(
         agent_timeout_s: seconds for one answer of such a process; then it is ended and its agent has failed.
         shard: ``"i/n"`` plays every n-th block only, and leaves it in ``out``, which n calls with the same arguments share. The
             table holds the points whose blocks are all there; so the last of the calls gives the whole table, as does one
-            without ``shard``.
+            without ``shard``. Who fails in one part has failed in the table.
         deadline_s: seconds for one decision. Agents then act on one episode at a time, and a late answer is replaced by
             the fallback's; results depend on the machine's speed.
         fallback: id of the agent that stands in; by default the task's own (`Task.fallback_agent`).
@@ -107,6 +104,7 @@ def compare(
         KeyboardInterrupt: after Ctrl-C, once what is finished is saved.
     """
     cls = as_task_class(task)
+    refuse_unknown(cls, overrides, beside=set(signature(compare).parameters) - {"overrides"})
     _check_numbers(episodes, seed, agent_timeout_s, deadline_s)
     points = _points(cls, scenario, sweep, overrides)
     worker = make_executor(executor, processes)
@@ -119,9 +117,7 @@ def compare(
     with Players(agent_timeout_s, isolated) as players:
         plan = _plan(points[0].task, players, agents, reference, seed, episodes, deadline_s, fallback)
         _check_size(plan, [point.task for point in points], worker)
-        done = _done(plan, points, players, worker, folder, part, progress)
-    table = _table(done, points)
-    _save(table, folder)
+        table = Run(plan, points, players, worker, folder, part).play(progress)
     if show:
         Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
     return table
@@ -136,29 +132,6 @@ def _check_size(plan: Plan, tasks: Sequence[Task], executor: Executor) -> None:
     refuse_too_large(size, executor.workers if isinstance(executor, Processes) else 1)
     if said := warning(size, executor.workers if isinstance(executor, Processes | Automatic) else 1):
         print(said, file=sys.stderr)
-
-
-def _done(
-    plan: Plan,
-    points: Sequence[Point],
-    players: Players,
-    executor: Executor,
-    folder: Path | None,
-    shard: Shard | None,
-    progress: bool,
-) -> dict[int, Summary]:
-    """What came of every point; after Ctrl-C, those that are complete are saved."""
-    done: dict[int, Summary] = {}
-    try:
-        missing = _run(plan, points, players, executor, folder, shard, progress, done)
-    except KeyboardInterrupt:
-        _save(_table(done, points), folder)
-        kept = "; finished blocks are kept, the same call with this out goes on from here" if folder else ""
-        print(f"interrupted: {len(done)} of {len(points)} points are complete{kept}", file=sys.stderr)
-        raise
-    if missing:
-        print(f"shard {shard}: done, kept in {folder}; {missing} blocks of other shards aren't there yet", file=sys.stderr)
-    return done
 
 
 def _check_numbers(episodes: int, seed: int | SecretSeed, agent_timeout_s: float, deadline_s: float | None) -> None:
@@ -234,69 +207,3 @@ def _plan(
     elif fallback is not None:
         raise ValueError(f"fallback {fallback!r} stands in for late answers and needs deadline_s")
     return Plan(tuple(specs), floor, added, reference or names[0], seed, episodes, deadline_s, stand_in)
-
-
-def _run(
-    plan: Plan,
-    points: Sequence[Point],
-    players: Players,
-    executor: Executor,
-    folder: Path | None,
-    shard: Shard | None,
-    progress: bool,
-    done: dict[int, Summary],
-) -> int:
-    """Play all points and put what came of each complete one into ``done``; return how many blocks are missing elsewhere."""
-    tasks = tuple(point.task for point in points)
-    seed = plan.seed.value if isinstance(plan.seed, SecretSeed) else plan.seed
-    kept = folder / "blocks" if folder is not None else None
-    work = Work(tasks, seed, plan.agents, players, plan.deadline_s, plan.fallback, kept)
-    blocks = [block for index, task in enumerate(tasks) for block in cut(index, task, plan.episodes)]
-    ours = [number for number in range(len(blocks)) if shard is None or shard.has(number)]
-    left = Counter(block.point for block in blocks)
-    waiting: dict[int, dict[int, Outcomes]] = {index: {} for index in left}
-    failed: set[str | None] = set()
-
-    def finish(number: int, outcomes: Outcomes) -> None:
-        index = blocks[number].point
-        failed.update(name for name, outcome in outcomes.items() if outcome.traceback is not None)
-        waiting[index][number] = outcomes
-        left[index] -= 1
-        if not left[index]:
-            ordered = [found for _, found in sorted(waiting.pop(index).items())]
-            done[index] = summarise(plan, points[index], ordered)
-
-    with _progress(progress) as bar:
-        shown = bar.add_task(tasks[0].id, total=len(ours))
-        for position, outcomes in run_blocks([blocks[number] for number in ours], work, executor):
-            finish(ours[position], outcomes)
-            bar.advance(shown)
-    for number in sorted(set(range(len(blocks))) - set(ours)):
-        if len(kept_outcomes := work.stored(blocks[number])) == len(work.rows):
-            finish(number, kept_outcomes)
-    if shard is not None and failed:
-        names = ", ".join(sorted(map(str, failed)))
-        print(f"shard {shard}: {names} failed; the same call without --shard plays that again and says how", file=sys.stderr)
-    return left.total()
-
-
-def _progress(wanted: bool) -> Progress:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks,"))
-    times = (TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
-    return Progress(*columns, *times, console=console, transient=True, disable=not (wanted and console.is_terminal))
-
-
-def _table(done: Mapping[int, Summary], points: Sequence[Point]) -> Table:
-    tables: dict[int, list[Summary]] = {}
-    for index, summary in sorted(done.items()):
-        tables.setdefault(points[index].table, []).append(summary)
-    return Table([record for table in tables.values() for record in with_standings(table)])
-
-
-def _save(table: Table, folder: Path | None) -> None:
-    if folder is None or not table.records:
-        return
-    for record in table.records:
-        write_record(record, folder / "records")
-    table.to_csv(folder / "results.csv")

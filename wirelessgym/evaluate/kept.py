@@ -21,6 +21,7 @@ from wirelessgym.record import SCHEMA
 from wirelessgym.task import Task
 
 CHECKSUM_BYTES = 32  # SHA-256, behind the content
+COUNTS = ("late", "seconds", "parameters")
 
 Outcomes: TypeAlias = dict[str | None, Outcome]  # by agent; None for the task's bound
 
@@ -42,13 +43,21 @@ def outcome_path(folder: Path, task: Task, seed: int, episodes: range, who: Sequ
 
 
 def save(outcome: Outcome, path: Path) -> None:
-    """Write an outcome, whole or not at all."""
+    """Write an outcome, whole or not at all; a failure beside where a success would be, which ends it."""
     arrays: dict[str, Any] = {f"episodes.{key}": value for key, value in outcome.episodes.items()}
-    arrays |= {"latency_s": outcome.latency_s, "late": np.array(outcome.late), "seconds": np.array(outcome.seconds)}
+    arrays |= {"latency_s": outcome.latency_s, "traceback": np.array(outcome.traceback or "")}
+    arrays |= {name: np.array(getattr(outcome, name)) for name in COUNTS}
     content = io.BytesIO()
     np.savez(content, **arrays)
-    with write_atomically(path) as partial:
+    with write_atomically(failure_path(path) if outcome.traceback else path) as partial:
         partial.write_bytes(content.getvalue() + hashlib.sha256(content.getbuffer()).digest())
+    if not outcome.traceback:
+        failure_path(path).unlink(missing_ok=True)
+
+
+def failure_path(path: Path) -> Path:
+    """Where it is kept that there was a failure, for others to know; whose block it is plays it again."""
+    return path.with_suffix(".failed")
 
 
 def load(path: Path) -> Outcome | None:
@@ -62,7 +71,8 @@ def load(path: Path) -> Outcome | None:
         return None
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         episodes = {key.removeprefix("episodes."): file[key] for key in file if key.startswith("episodes.")}
-        return Outcome(episodes, file["latency_s"], int(file["late"]), float(file["seconds"]))
+        late, seconds, parameters = (file[name].item() for name in COUNTS)
+        return Outcome(episodes, file["latency_s"], late, seconds, str(file["traceback"]) or None, parameters)
 
 
 @lru_cache(maxsize=64)

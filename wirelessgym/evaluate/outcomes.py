@@ -38,6 +38,7 @@ class Outcome:
         late: decisions that came after the deadline.
         seconds: time for the block.
         traceback: the agent's exception, None without one.
+        parameters: trainable parameters that the agent had built by then; 0 where nobody counted.
     """
 
     episodes: dict[str, Array]
@@ -45,6 +46,7 @@ class Outcome:
     late: int = 0
     seconds: float = 0.0
     traceback: str | None = None
+    parameters: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def play(
         start: state and observation of the first step; the agent gets copies of observations.
         trajectory: from there on, if the task is open-loop.
         deadline: with one, episodes are played one at a time and a late answer is replaced by the fallback's.
-        timed: whether to time single decisions on the first observations as well.
+        timed: whether to time single decisions on the first observations as well, and to count the agent's parameters.
     """
     begin = time.perf_counter()
     try:
@@ -89,9 +91,10 @@ def play(
                 episodes, late = _one_by_one(task, agent, start, deadline)
         seconds = time.perf_counter() - begin
         latency = _latencies(task, agent, start) if timed else np.zeros(0)
+        parameters = _parameters(agent) if timed else 0
     except _AgentError as failure:
         return failed(failure.__cause__, time.perf_counter() - begin)
-    return Outcome(episodes, latency, late, seconds)
+    return Outcome(episodes, latency, late, seconds, parameters=parameters)
 
 
 def failed(error: BaseException | None, seconds: float = 0.0) -> Outcome:
@@ -162,6 +165,17 @@ def _latencies(task: Task, agent: Agent, start: tuple[Any, Obs]) -> Array:
 def _warm_up(task: Task, agent: Agent, start: tuple[Any, Obs]) -> None:
     _reset(agent, 1)
     _act(task, agent, *row_of(start, 0))
+
+
+def _parameters(agent: Agent) -> int:
+    """Count anew: fresh weights are built where they are first used."""
+    try:
+        count = agent.num_parameters
+        if type(count) is not int or not 0 <= count < 2**63:
+            raise ValueError(f"num_parameters: expected a number of weights, got {count!r:.200}")
+    except Exception as error:
+        raise _AgentError from error
+    return count
 
 
 def _reset(agent: Agent, batch: int) -> None:

@@ -70,10 +70,11 @@ class Players:
             TypeError: for something that can't act or can't be pickled, or a wrong option.
         """
         if agents is None:
-            found = [own_spec(name) for name in agents_for(family, unasked=True, own=True)] + self._plugins(family)
+            found = [self._spec(name, family) for name in agents_for(family, unasked=True, own=True)] + self._plugins(family)
         else:
             found = [
-                self._spec(a) for a in (agents if isinstance(agents, Sequence) and not isinstance(agents, str) else [agents])
+                self._spec(agent, family)
+                for agent in (agents if isinstance(agents, Sequence) and not isinstance(agents, str) else [agents])
             ]
         if not found:
             raise ValueError(f"{family[0]}: no agents to compare")
@@ -103,8 +104,8 @@ class Players:
                 found.append(self._described(name, name, said))
         return found
 
-    def _spec(self, thing: object) -> AgentSpec:
-        if is_own(thing) and (isinstance(thing, str) or not carries_foreign_code(thing)):
+    def _spec(self, thing: object, family: Sequence[str]) -> AgentSpec:
+        if is_own(thing) and not carries_foreign_code(named_agent(thing) if isinstance(thing, str) else thing, family):
             return own_spec(thing)
         if not isinstance(thing, str):
             pickled = pickled_agent(thing)

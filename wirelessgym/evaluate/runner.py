@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wirelessgym.agent_spec import AgentSpec
-from wirelessgym.evaluate.kept import Outcomes, load, outcome_path, save
+from wirelessgym.evaluate.kept import Outcomes, failure_path, load, outcome_path, save
 from wirelessgym.evaluate.outcomes import Deadline, Outcome, bounds, failed, play
 from wirelessgym.evaluate.players import Players
 from wirelessgym.isolation.process import AgentFailure
@@ -75,12 +75,16 @@ class Work:
             who = [agent.digest, self.deadline_s, self.fallback.digest if self.fallback else None]
         return outcome_path(self.folder, self.tasks[block.point], self.seed, block.episodes, who)
 
-    def stored(self, block: Block) -> Outcomes:
-        """Outcomes that an earlier run has left."""
+    def stored(self, block: Block, *, failures: bool = False) -> Outcomes:
+        """Outcomes that an earlier run, or another shard, has left; failures only if asked for, as they are tried again."""
         found: Outcomes = {}
         for name, agent in self.rows.items():
-            path = self.path(block, agent)
-            if path is not None and (outcome := load(path)) is not None:
+            if (path := self.path(block, agent)) is None:
+                continue
+            outcome = load(path)
+            if outcome is None and failures:
+                outcome = load(failure_path(path))
+            if outcome is not None:
                 found[name] = outcome
         return found
 
@@ -109,8 +113,8 @@ def run_block(block: Block, work: Work) -> Outcomes:
         trajectory = Trajectory(task, *start) if task.open_loop else None
         for name, agent in missing.items():
             outcome = bounds(task, start, trajectory) if agent is None else _played(work, block, agent, task, start, trajectory)
-            if outcome.traceback is None and (path := work.path(block, agent)) is not None:
-                save(outcome, path)  # a failed agent is tried again by the next run
+            if (path := work.path(block, agent)) is not None:
+                save(outcome, path)
             outcomes[name] = outcome
     return outcomes
 

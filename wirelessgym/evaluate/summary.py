@@ -99,7 +99,7 @@ def summarise(plan: Plan, point: Point, blocks: Sequence[Outcomes]) -> Summary:
                 gap_to_bound=gap,
                 paired=paired.get(agent.name),
                 latency_s=_latency(outcome.latency_s),
-                parameters=agent.parameters,
+                parameters=agent.parameters or outcome.parameters,
                 training=agent.training,
                 status="ok" if outcome.traceback is None else "failed",
                 traceback=outcome.traceback,
@@ -139,6 +139,7 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
         sum(outcome.late for outcome in outcomes),
         sum(outcome.seconds for outcome in outcomes),
         failed,
+        max(outcome.parameters for outcome in outcomes),
     )
 
 

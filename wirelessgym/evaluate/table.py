@@ -22,14 +22,16 @@ class Table:
 
     Attributes:
         records: one for each agent at each point, then that point's floor and bound.
+        failed: names of the agents that failed, also at points that aren't complete.
     """
 
     records: list[Record]
+    failed: frozenset[str] = frozenset()
 
     @property
     def exit_code(self) -> int:
         """1 if an agent failed, else 0."""
-        return int(any(record.status == "failed" for record in self.records))
+        return int(bool(self.failed) or any(record.status == "failed" for record in self.records))
 
     @property
     def verdicts(self) -> list[str]:

@@ -77,6 +77,11 @@ class _Player:
 
         return description(self._agent)
 
+    def count_parameters(self) -> int:
+        """Say how many parameters the agent has by now."""
+        count: int = self._agent.num_parameters
+        return count
+
     def begin(self, task: bytes) -> None:
         """Take the settings of the task that the next observations belong to."""
         self._spec, self._task = task, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -41,12 +42,16 @@ def pickled_agent(thing: object) -> bytes:
     return pickled
 
 
-def carries_foreign_code(agent: object) -> bool:
-    """Whether an agent, whatever its own class, holds classes or functions from elsewhere: a head, an attribute, a hook."""
+def carries_foreign_code(agent: object, family: Sequence[str]) -> bool:
+    """Whether an agent, whatever its own class, brings classes or functions from elsewhere: a head, an attribute, a hook.
+
+    Args:
+        agent: the agent.
+        family: the task's id, then those of the tasks that it extends: what other packages add for other tasks stays away.
+    """
     if isinstance(agent, type):
         return False
-    heads = getattr(agent, "extra_heads", None) or {}  # those named "module:class" are imported when the agent acts
-    if any(isinstance(head, str) and not head.startswith("wirelessgym.") for head in heads.values()):
+    if not set(family).isdisjoint(getattr(agent, "foreign_tasks", ())):  # their heads are imported when the agent acts
         return True
     with Path(os.devnull).open("wb") as nowhere:
         seeker = _CodeSeeker(nowhere)

@@ -59,3 +59,9 @@ class RemoteAgent(Agent):
     def name(self) -> str:
         """Name in tables and records."""
         return self._name
+
+    @property
+    def num_parameters(self) -> int:
+        """How many it says that it has."""
+        count: int = self._process.ask("count_parameters")
+        return count

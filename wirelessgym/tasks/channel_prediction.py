@@ -141,6 +141,7 @@ class ChannelPrediction(Task):
 
     def score(self, state: PredictionState, action: Action) -> dict[str, Tensor]:
         """See `Task.score`."""
+        self.check_state(state)
         future = self.check_action(action, len(state.seed))["future"]
         target = self._add_noise_(state, state.future.clone(), 1) if self.noisy_targets else state.future
         squared_error, target_energy = energy(future - target), energy(target)
@@ -157,6 +158,7 @@ class ChannelPrediction(Task):
 
     def advance(self, state: PredictionState, action: Action | None = None) -> tuple[PredictionState, Obs]:
         """See `Task.advance`: as many slots as were to be predicted, which join the past with their noise."""
+        self.check_state(state)
         measured = self._add_noise_(state, state.future.clone(), 1)
         past = torch.cat([state.past, measured], 1)[:, -self.num_past :]
         time_step = state.time_step + 1

@@ -168,12 +168,14 @@ class Detection(Task):
 
     def score(self, state: DetectionState, action: Action) -> dict[str, Tensor]:
         """See `Task.score`."""
+        self.check_state(state)
         checked = self.check_action(action, len(state.seed))
         metrics = self._score_symbols(state, checked["symbols"])
         return metrics | self._score_llrs(state, checked["llrs"]) if self.llrs else metrics
 
     def advance(self, state: DetectionState, action: Action | None = None) -> tuple[DetectionState, Obs]:
         """See `Task.advance`: one slot, in which the next symbols are sent."""
+        self.check_state(state)
         state = self._received(replace(state, time_step=state.time_step + 1))
         return state, self._observe(state)
 

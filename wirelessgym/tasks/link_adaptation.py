@@ -273,6 +273,7 @@ class LinkAdaptation(Task):
 
     def _send(self, state: LinkState, action: Action) -> _Sent:
         """Send once; a retransmission keeps its MCS."""
+        self.check_state(state)
         chosen = self.check_action(action, len(state.seed))["mcs"]
         out_of_range = (chosen < LOWEST_MCS) | (chosen > HIGHEST_MCS)
         if out_of_range.any():

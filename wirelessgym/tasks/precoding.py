@@ -151,6 +151,7 @@ class Precoding(Task):
 
     def score(self, state: PrecodingState, action: Action) -> dict[str, Tensor]:
         """See `Task.score`. A precoder above the power budget is scaled down to it, and ``power_scale`` tells by how much."""
+        self.check_state(state)
         checked = self.check_action(action, len(state.seed))
         w, scale = self._within_budget(self._spent(state, checked))
         rate = self._user_rates(state, w)
@@ -163,6 +164,7 @@ class Precoding(Task):
 
     def advance(self, state: PrecodingState, action: Action | None = None) -> tuple[PrecodingState, Obs]:
         """See `Task.advance`: one slot."""
+        self.check_state(state)
         state = self._measured(replace(state, time_step=state.time_step + 1))
         return state, self._observe(state)
 

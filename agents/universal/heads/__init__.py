@@ -19,7 +19,7 @@ from wirelessgym.spec import TaskSpec
 
 from .base import Head
 
-__all__ = ["GROUP", "PRESETS", "GivenHeads", "Head", "head_class", "head_id", "known_tasks"]
+__all__ = ["GROUP", "PRESETS", "GivenHeads", "Head", "foreign_tasks", "head_class", "head_id", "known_tasks"]
 
 GROUP = "wirelessgym.heads"
 PRESETS = ("classical_init", "paper")
@@ -30,6 +30,11 @@ GivenHeads: TypeAlias = Mapping[str, type[Head] | str]  # task id to a class, or
 def known_tasks() -> tuple[str, ...]:
     """Ids of the tasks that have a head; imports none of them."""
     return tuple(sorted({*_built_in(PRESETS[0]), *(point.name for point in _entry_points())}))
+
+
+def foreign_tasks() -> tuple[str, ...]:
+    """Ids of the tasks whose head is another package's; imports none of them."""
+    return tuple(sorted({point.name for point in _entry_points()}))
 
 
 def head_id(task: TaskSpec, given: GivenHeads) -> str:

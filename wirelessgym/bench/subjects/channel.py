@@ -121,12 +121,14 @@ def _memory(batch: int) -> Row:
 
 def _lazy_step(scenario: Scenario) -> Row:
     from wirelessgym.channel.sionna_reference import SionnaReference
+    from wirelessgym.channel.sionna_shortcuts import without_shortcuts
 
     batch = 8
     reference = SionnaReference(scenario, 4, batch)
 
     def anew() -> None:
-        reference.draw_rays()
+        with without_shortcuts():
+            reference.draw_rays()
         reference.sionna_response(1, 48)
 
     theirs = seconds(anew, 3)
