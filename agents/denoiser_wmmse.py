@@ -25,6 +25,7 @@ from ._learned_posterior import PosteriorPrecoder, array_sizes
 from ._sizes import SizedNetwork
 
 LARGEST_FACTOR = 8.0  # nepers by which a variance may leave Wiener's
+LEAST_PRECISION = 0.01  # over V's, in any direction: keeps the covariance within bounds however large A is
 LIKELIHOOD_WEIGHT = 0.5  # of the covariance's loss, per beam, beside the mean's, of which 1 is what an unlearned estimate has
 
 
@@ -73,9 +74,10 @@ class DenoiserWMMSE(PosteriorPrecoder):
         seen = Turned.of(observed, error)
         mean, log_variance, regression = network(seen)
         identity = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device)
-        root = torch.linalg.solve_triangular(regression, identity, upper=False, unitriangular=True)
-        root = root * (log_variance / 2).exp()[..., None]
-        return mean * seen.phase, root @ root.mH  # a common phase leaves the covariance as it is
+        precision = (regression.mH @ regression + LEAST_PRECISION * identity) / (1 + LEAST_PRECISION)
+        factor = torch.linalg.cholesky(precision)
+        root = torch.linalg.solve_triangular(factor, torch.diag_embed((log_variance / 2).exp()).to(mean.dtype), upper=False)
+        return mean * seen.phase, root.mH @ root  # a common phase leaves the covariance as it is
 
     def channel_loss(self, network: nn.Module, channels: Tensor, observed: Tensor, error: Tensor, progress: float) -> Tensor:
         """Squared error of the mean, over that of a Wiener estimate of white channels, and what the covariance makes of it.
