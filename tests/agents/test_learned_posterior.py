@@ -166,6 +166,16 @@ def test_covariances_are_positive_and_their_beams_correlated(name: str) -> None:
     assert (covariance - torch.diag_embed(covariance.diagonal(dim1=-2, dim2=-1))).abs().amax((1, 2)).min() > 1e-6
 
 
+def test_a_denoisers_covariance_stays_within_bounds_whatever_the_network_says(hard: Batch) -> None:
+    task, _, obs = hard
+    agent = small("denoiser_wmmse")
+    stirred(agent, task, strength=3.0)
+    mean, covariance = estimates(agent, task, obs)
+    largest = torch.linalg.eigvalsh(covariance)[..., -1]
+    assert (largest <= 101 * math.exp(8) * obs["csi_noise_power"][:, None]).all()
+    assert torch.isfinite(mean).all()
+
+
 def test_without_correlations_a_denoisers_covariance_is_diagonal(hard: Batch) -> None:
     task, _, obs = hard
     covariance = estimates(moved("denoiser_wmmse", task, correlated=False), task, obs)[1]
