@@ -291,7 +291,9 @@ class Backbone(nn.Module):
         """Whether `Llama` stands in for the library's layers: in acting, on tokens that all read the same words."""
         alike = self.shared and run.noted is None and run.texts is None
         gradients = torch.is_grad_enabled() or self._learns
-        other = embedded.dtype == torch.float64 or torch.is_autocast_enabled(embedded.device.type)
+        kind = embedded.device.type
+        mixed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        other = embedded.dtype == torch.float64 or mixed
         return self._understood and alike and not gradients and not other
 
     def _check_length(self, length: int) -> None:
