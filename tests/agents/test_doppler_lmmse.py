@@ -110,7 +110,7 @@ def test_shifts_help_between_the_bins_and_do_little_harm_on_them() -> None:
     task = window()
     errors = {}
     for name, ray in {"on": ON_GRID, "off": OFF_GRID}.items():
-        channel = rays(task, ray, batch=32)
+        channel = rays(task, ray, batch=16)
         obs = observe(channel, 1.0)
         errors[name] = [nmse(make_agent("doppler_lmmse", shifted_axes=axes).act(task, obs), channel) for axes in (0, 2)]
     assert errors["off"][1] < 0.8 * errors["off"][0]
@@ -118,11 +118,14 @@ def test_shifts_help_between_the_bins_and_do_little_harm_on_them() -> None:
     assert errors["off"][1] == pytest.approx(errors["on"][1], rel=0.3)
 
 
-@pytest.mark.parametrize("ray", [ON_GRID, OFF_GRID, (0.123, -0.217, 0.057, -0.0911)], ids=["on the grid", "off it", "anywhere"])
-@pytest.mark.parametrize("noise_power", [0.1, 1.0])
+@pytest.mark.parametrize(
+    ("ray", "noise_power"),
+    [(ON_GRID, 0.1), (OFF_GRID, 0.1), ((0.123, -0.217, 0.057, -0.0911), 1.0)],
+    ids=["on the grid", "off it", "anywhere"],
+)
 def test_one_ray_is_foreseen_though_not_better_than_with_known_geometry(ray: tuple[float, ...], noise_power: float) -> None:
     task = window()
-    channel = rays(task, ray, batch=16)  # type: ignore[arg-type]
+    channel = rays(task, ray, batch=8)  # type: ignore[arg-type]
     place = [torch.full((1, 1), cycles, dtype=torch.float64) for cycles in ray]
     error, energy = geometry_bound(
         torch.ones(1, 1, dtype=torch.float64),
@@ -164,12 +167,9 @@ def test_the_joint_prediction_moves_with_the_channel_by_any_part_of_a_bin() -> N
     "setting",
     [
         {"columns": 1, "rows": 1},
-        {"columns": 5, "rows": 1, "num_subcarriers": 1},
-        {"columns": 4, "rows": 3, "num_subcarriers": 7, "panel.polarisation": "dual"},
-        {"num_past": 1},
-        {"num_past": 33, "num_future": 1, "columns": 2},
-        {"speed_kmh": 500.0, "columns": 4},
-        {"noise_power_observable": False},
+        {"columns": 5, "rows": 1, "num_subcarriers": 1, "num_past": 1},
+        {"columns": 4, "rows": 3, "num_subcarriers": 7, "panel.polarisation": "dual", "noise_power_observable": False},
+        {"num_past": 21, "num_future": 1, "columns": 2, "rows": 2, "num_subcarriers": 6, "speed_kmh": 200.0},
     ],
     ids=str,
 )
@@ -177,7 +177,8 @@ def test_any_array_bandwidth_window_and_speed_will_do(agent: str, setting: dict[
     task, state, obs = episodes("channel_prediction", 3, **_setting(setting))
     action = make_agent(agent).act(task, obs)
     task.check_action(action, len(action))
-    assert task.score(state, action)["nmse"].mean() < 1.5
+    score = task.score(state, action)
+    assert score["squared_error"].sum() < 1.2 * score["target_energy"].sum()
 
 
 def _setting(setting: dict[str, Any]) -> dict[str, Any]:
@@ -192,9 +193,9 @@ def test_both_polarisations_are_predicted_from_the_same_waves() -> None:
     assert joint < 0.5 * binned
 
 
-@pytest.mark.parametrize("snr_db", [0.0, 10.0, 30.0])
+@pytest.mark.parametrize("snr_db", [0.0, 20.0])
 def test_on_clustered_channels_the_joint_prediction_is_the_better_one(snr_db: float) -> None:
-    task, state, obs = episodes("channel_prediction", 16, scenario="uma-nlos-32", num_subcarriers=48, snr_db=snr_db)
+    task, state, obs = episodes("channel_prediction", 8, scenario="uma-nlos-32", num_subcarriers=48, snr_db=snr_db)
     joint, shifted, still = (
         task.score(state, agent.act(task, obs))
         for agent in (make_agent("joint_doppler_lmmse"), make_agent("doppler_lmmse"), make_agent("doppler_lmmse", shifted_axes=0))
