@@ -102,12 +102,33 @@ def test_a_kronecker_product_is_recovered_from_any_start() -> None:
 
 def test_a_toeplitz_search_goes_on_from_where_it_was() -> None:
     grid = Grid(rows=2, columns=3, row_points=4, column_points=6)
-    sample = covariances(1, 6, seed=13)
+    sample = covariances(2, 6, seed=13)
     once = Toeplitz(grid, turns=6).estimated(sample, None)
     twice = Toeplitz(grid, turns=3)
     again = twice.estimated(sample, twice.estimated(sample, None))
     torch.testing.assert_close(again["spectrum"], once["spectrum"], rtol=1e-3, atol=1e-5)
     assert not torch.allclose(twice.estimated(sample, None)["spectrum"], once["spectrum"], rtol=1e-2)
+
+
+def test_a_toeplitz_step_is_the_root_of_heard_over_expected_power_in_each_direction() -> None:
+    grid = Grid(rows=1, columns=3, row_points=1, column_points=5)
+    antennas = covariances(2, 3, seed=18)
+    waves = torch.exp(2j * math.pi * torch.arange(5)[:, None] / 5 * torch.arange(3))  # (directions, antennas)
+    dft = torch.exp(-2j * math.pi * torch.arange(3)[:, None] / 3 * torch.arange(3)) / math.sqrt(3)
+    beams = dft @ antennas @ dft.mH
+    found = Toeplitz(grid, turns=1).estimated(beams, None)["spectrum"]
+    for k in range(2):
+        flat = antennas[k].diagonal().real.mean() / 5
+        inverse = torch.linalg.inv(flat * waves.mT @ waves.conj() + 1e-3 * torch.eye(3))
+        for direction, wave in enumerate(waves):
+            heard = (wave.conj() @ inverse @ antennas[k] @ inverse @ wave).real
+            expected = (wave.conj() @ inverse @ wave).real
+            assert found[k, direction, 0].item() == pytest.approx((flat * (heard / expected).sqrt()).item(), rel=1e-3)
+
+
+def test_a_mixture_may_have_as_many_components_as_there_are_channels() -> None:
+    fit = fit_mixture(gaussian(3, SIZE, seed=19), 3, Full(), torch.Generator().manual_seed(0), turns=2)
+    assert fit.weights.sum().item() == pytest.approx(1.0, abs=1e-5)
 
 
 def known() -> tuple[Tensor, Tensor, Tensor, Tensor]:
