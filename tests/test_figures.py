@@ -61,6 +61,12 @@ def test_curves_and_bands_of_a_sweep_stand_at_their_means_and_intervals() -> Non
     assert [b - a for (_, a), b in zip(curve, lower, strict=True)] == pytest.approx([-0.25 * per_unit] * 5, abs=0.15)
     points = re.findall(rf'data-x="({NUMBER})" data-y="({NUMBER})"', rzf)
     assert [(float(x), float(y)) for x, y in points] == curve
+    assert all(74 < x < 626 and 14 < y < 316 for name in section.agents for x, y in path(group(svg, name), "curve"))
+    under = re.findall(rf'y1="({NUMBER})" x2="{NUMBER}" y2="({NUMBER})"/><text[^>]+text-anchor="middle">0<', svg)
+    assert under == [("316.0", "320.0")]
+        ("316.0", "320.0")
+    ]
+    assert '<text class="title" x="350.0" y="370.0" text-anchor="middle">SNR (dB)</text>' in svg
     assert rzf.count('class="mark"') == 5 and 'class="mark"' not in group(svg, "bound")
 
 
@@ -125,6 +131,7 @@ def test_errors_start_on_a_logarithmic_axis_where_they_span_a_factor_of_twenty()
     assert kinds([errors("a", 0.02), errors("floor", 0.4, "floor")]) == ["log", "linear"]
     assert kinds([errors("a", 0.1), errors("bound", 1e-6, "bound")]) == ["linear", "log"]
     assert kinds([errors("a", 0.0), errors("b", 0.0)]) == ["linear"]
+    assert kinds([errors("a", 0.0), errors("b", 0.1)]) == ["log", "linear"]
     assert kinds([record("a", 1.0), record("b", 100.0)]) == ["linear"]
     assert kinds([errors("bound", 0.1, "bound")]) == ["linear"]
 
@@ -157,7 +164,10 @@ def test_a_point_figure_has_a_row_per_agent_best_on_top_and_its_interval() -> No
     groups = re.findall(r'<g class="series (\w+)">(.*?)</g></g>', svg)
     assert [name for name, _ in groups] == ["s0", "limit"]
     centre = [tuple(map(float, re.findall(rf'data-x="({NUMBER})" data-y="({NUMBER})"', drawn)[0])) for _, drawn in groups]
-    assert centre[1][1] - centre[0][1] == pytest.approx(27)
+    assert [y for _, y in centre] == pytest.approx([32 + 13.5, 32 + 27 + 13.5], abs=0.1)
+    assert {y for _, y in re.findall(rf'class="grid"[^>]+y1="({NUMBER})"[^>]+y2="({NUMBER})"', svg)} == {"86.0"}
+    assert [float(x) < 597 for x in re.findall(rf'<text x="({NUMBER})"[^>]+>bound<', svg)] == [True]
+    assert '<text class="title"' in svg
     ends = [
         tuple(map(float, re.findall(rf'class="interval" x1="({NUMBER})" y1="{NUMBER}" x2="({NUMBER})"', g)[0])) for _, g in groups
     ]

@@ -125,6 +125,14 @@ def test_a_comparison_at_a_point_cell_by_cell() -> None:
     assert bound.cells[3:] == (Cell("–"),) * 7
 
 
+def test_a_difference_has_two_digits_of_half_its_interval() -> None:
+    paired = at_point()[0].paired
+    assert paired is not None
+    wide = paired.model_copy(update={"difference": 1.2345, "ci95": (0.6345, 1.8345)})
+    row = point_table([record("a", 20.0, paired=wide), record("rzf", 18.0)]).rows[0]
+    assert row.cells[3] == Cell("+1.23", "[0.63, 1.83]", 1.2345)
+
+
 def test_columns_that_nobody_fills_are_left_out() -> None:
     table = point_table([record("a", 20.0), record("b", 21.0)])
     assert [column.title for column in table.columns] == ["agent", "sum_rate", "min_rate", "latency", "parameters"]

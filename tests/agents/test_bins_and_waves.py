@@ -16,6 +16,7 @@ from wirelessgym.agents._strong_bins import (
     highest_doppler,
     neighbours,
     observed_noise_power,
+    predict_bins,
     predict_strong,
     predict_weak,
     strong_bins,
@@ -67,7 +68,12 @@ def test_the_strongest_bins_are_chosen_with_their_series_and_those_beside_them()
         torch.testing.assert_close(start.snapshots[row], bins[row].T[beside])
     torch.testing.assert_close(start.series, start.snapshots[:, :, 0])
     assert predict_strong(task.spec, start).shape == (3, 160, 4)
-    assert predict_weak(task.spec, start).shape == (3, 16 * 24, 4)
+    weak = predict_weak(task.spec, start)
+    assert weak.shape == (3, 16 * 24, 4)
+    found = to_bins(task.spec, predict_bins(task.spec, {"csi": csi, "noise_power": torch.full((3,), 0.1)})).flatten(2).mT
+    for row in range(3):
+        expected = weak[row].index_copy(0, start.chosen[row], predict_strong(task.spec, start)[row])
+        torch.testing.assert_close(found[row], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_noise_power_is_as_told_but_never_nothing() -> None:
