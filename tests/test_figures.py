@@ -64,8 +64,6 @@ def test_curves_and_bands_of_a_sweep_stand_at_their_means_and_intervals() -> Non
     assert all(74 < x < 626 and 14 < y < 316 for name in section.agents for x, y in path(group(svg, name), "curve"))
     under = re.findall(rf'y1="({NUMBER})" x2="{NUMBER}" y2="({NUMBER})"/><text[^>]+text-anchor="middle">0<', svg)
     assert under == [("316.0", "320.0")]
-        ("316.0", "320.0")
-    ]
     assert '<text class="title" x="350.0" y="370.0" text-anchor="middle">SNR (dB)</text>' in svg
     assert rzf.count('class="mark"') == 5 and 'class="mark"' not in group(svg, "bound")
 
