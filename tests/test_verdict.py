@@ -141,6 +141,20 @@ def test_errors_are_compared_as_ratios_which_count_every_point_alike():
     assert said(large).startswith("a: NMSE 6.9") and " dB [6.9" in said(large)
 
 
+def test_the_best_of_the_others_errs_least_where_less_is_better():
+    spread = np.abs(noise(40, 0.01))
+    records = table(NMSE, {"a": 0.1 + spread, "b": 0.3 + spread, "c": 0.2 + spread})
+    assert [standing(records, agent).other for agent in "abc"] == ["c", "a", "a"]
+    assert standing(records, "a").better and not standing(records, "c").better
+
+
+def test_what_has_a_unit_is_compared_by_differences():
+    records = table(Metric("delay", "s", False, "", ""), {"a": 1.0 + 0.1 * noise(41), "b": 3.0 + 0.1 * noise(42)})
+    average = standing(records, "a").average
+    assert (average.kind, average.unit) == ("difference", "s")
+    assert average.difference == pytest.approx(-2.0, abs=0.05)
+
+
 def test_no_point_is_left_out_because_errors_are_rare():
     rare = np.zeros(EPISODES)
     rare[0] = 1.0
