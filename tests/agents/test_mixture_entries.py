@@ -163,8 +163,8 @@ def test_all_power_is_used_and_one_iteration_from_a_start_climbs_but_not_from_wh
     torch.testing.assert_close(covariance_wmmse(mean, covariance, noise, power, 1, start=rest), rest, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("snr", [1e-6, 1e9])
-def test_single_precision_is_enough_at_any_signal_to_noise_ratio(snr: float) -> None:
+@pytest.mark.parametrize("snr", [1e-6, 1e6])
+def test_single_precision_is_enough_from_minus_60_to_60_db(snr: float) -> None:
     mean, covariance, _, power = known()
     w, exact = (
         covariance_wmmse(mean.to(kind), 0.0 * covariance.to(kind), (power / snr).to(kind).real, power.to(kind).real, 20)
