@@ -2,14 +2,15 @@
 
 An encoder reads a latent vector off a user's observation; given the latent vector the channel is Gaussian, with a mean and
 independent beams (a circulant covariance), both from a decoder. So, given it, mean and covariance after an observation with any
-noise are known in closed form. What the latent vector itself leaves open is summed over by importance sampling, which the source
-leaves out (it takes the encoder's mean alone, ``samples=1``): that makes the covariance a full one, and corrects the encoder.
+noise are known in closed form. What the encoder leaves open of the latent vector is averaged over, which makes the covariance a
+full one; with ``samples=1`` it is the source's quick estimate, at the encoder's mean alone. Weights of samples by importance,
+prior and likelihood over the encoder's density, were tried too: at 0 dB they cost 0.3 bit/s/Hz, at 10 dB 0.1, since only four or
+five of 32 samples then count.
 
 Source: Baur, Fesl, Utschick, "Leveraging variational autoencoders for parameterized MMSE estimation", IEEE Trans. Signal
 Process. 72, 2024 (arXiv 2307.05352): bound and estimator of the variant VAE-noisy, whose encoder sees observations while its
-bound is that of true channels; weights of samples, Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders", ICLR 2016.
-The networks are residual ones, and channels are turned by the phase of their strongest observed beam, which are choices made
-here.
+bound is that of true channels. The networks are residual ones, and channels are turned by the phase of their strongest observed
+beam, which are choices made here.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class VAEWMMSE(PosteriorPrecoder):
         blocks: of each of them.
         iterations: of WMMSE.
         latent: entries of the latent vector.
-        samples: latent vectors that an estimate sums over.
+        samples: latent vectors that an estimate averages over.
     """
 
     blocks: int = 3
@@ -83,21 +84,16 @@ class VAEWMMSE(PosteriorPrecoder):
         return _Network(array_sizes(panel), panel.num_antennas, self.width, self.blocks, self.latent, self.samples)
 
     def estimate(self, network: _Network, observed: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-        """See `PosteriorPrecoder.estimate`: the LMMSE estimate for each latent vector, weighed."""
+        """See `PosteriorPrecoder.estimate`: LMMSE given each latent vector, then total mean and covariance."""
         seen = Turned.of(observed, error)
         centre, log_variance = network.encode(seen)
-        offsets = network.offsets[None]
-        latent = centre[:, None] + (log_variance / 2).exp()[:, None] * offsets
-        prior_mean, variance = network.decode(latent)
+        prior_mean, variance = network.decode(centre[:, None] + (log_variance / 2).exp()[:, None] * network.offsets)
         total, innovation = variance + seen.error[:, None], seen.beams[:, None] - prior_mean
-        # log p(y | z) + log p(z) - log q(z | y), without what all samples have in common
-        likelihood = -(innovation.abs().square() / total + total.log()).sum(-1)
-        weights = (likelihood - (latent.square() - offsets.square()).sum(-1) / 2).softmax(-1)[..., None]
         means = prior_mean + variance / total * innovation
-        mean = (weights * means).sum(1)
-        apart = (means - mean[:, None]) * weights.sqrt()
-        left = (weights * variance * seen.error[:, None] / total).sum(1)
-        return mean * seen.phase, torch.diag_embed(left).to(mean.dtype) + apart.mT @ apart.conj()
+        mean = means.mean(1)
+        apart = means - mean[:, None]
+        left = (variance * seen.error[:, None] / total).mean(1)
+        return mean * seen.phase, torch.diag_embed(left).to(mean.dtype) + apart.mT @ apart.conj() / means.shape[1]
 
     def channel_loss(self, network: _Network, channels: Tensor, observed: Tensor, error: Tensor, progress: float) -> Tensor:
         """Negative evidence lower bound of the true channel, nat per beam, without its constant."""

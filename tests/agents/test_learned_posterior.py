@@ -19,7 +19,6 @@ from learned_agents import (
 from torch import Tensor
 from universal_agents import stirred
 from wirelessgym.agents._learned_posterior import PosteriorPrecoder
-from wirelessgym.agents._mixture import Mixture
 
 from wirelessgym import make_agent, make_task
 from wirelessgym.arrays import to_beams
@@ -96,32 +95,22 @@ def test_an_autoencoder_whose_decoder_ignores_the_latent_vector_is_lmmse_with_th
     torch.testing.assert_close(covariance, torch.diag_embed(left).to(mean.dtype), rtol=1e-4, atol=1e-5)
 
 
-def test_latent_vectors_are_weighed_as_the_posterior_of_a_mixture() -> None:
-    """Where the prior of the latent vector is all on the samples, the estimate is that of the mixture that they decode to."""
+def test_an_autoencoders_covariance_counts_what_the_latent_vector_leaves_open() -> None:
     task, _, obs = episodes(count=3, num_users=4, csi_snr_db=0)
     agent = small("vae_wmmse", samples=4)
-    network = cast(Any, agent.weights(task.spec))
-    powers = torch.tensor([0.2, 1.0, 3.0, 0.7])[:, None] * torch.linspace(0.5, 2, 16)
+    means = torch.complex(torch.arange(4.0), -torch.arange(4.0))[:, None] * torch.linspace(0, 1, 16)
 
     def decode(latent: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.zeros(*latent.shape[:-1], 16, dtype=torch.complex64), powers.expand(*latent.shape[:-1], 16)
+        return means.expand(*latent.shape[:-1], 16), torch.full((*latent.shape[:-1], 16), 3.0)
 
-    network.decode = decode  # fresh encoders make proposal and prior of the latent vector equal
-    expected = Mixture.of(torch.full((4,), 0.25), torch.diag_embed(powers).to(torch.complex64)).posterior(
-        to_beams(obs["csi"], 4, 4), obs["csi_noise_power"]
-    )
-    for found, wanted in zip(estimates(agent, task, obs), expected, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
-
-
-def test_samples_of_the_latent_vector_count_by_prior_over_proposal() -> None:
-    task, _, obs = episodes(count=3, num_users=4, csi_snr_db=10)
-    agent = small("vae_wmmse", samples=4000, latent=2)
-    network = cast(Any, agent.weights(task.spec))
-    torch.nn.init.normal_(network.decoder.output.weight, std=0.3, generator=torch.Generator().manual_seed(1))
-    reference = estimates(agent, task, obs)[0]
-    network.encoder.output.bias.data.copy_(torch.tensor([0.5, -0.5, 0.2, 0.4]))  # another proposal, the same posterior
-    torch.testing.assert_close(estimates(agent, task, obs)[0], reference, rtol=0, atol=0.05)
+    cast(Any, agent.weights(task.spec)).decode = decode
+    y, error = to_beams(obs["csi"], 4, 4), 1.0  # gain 3 / (3 + 1)
+    phase = torch.polar(torch.ones(()), y.gather(-1, y.abs().argmax(-1, keepdim=True)).angle())
+    mean, covariance = estimates(agent, task, obs)
+    torch.testing.assert_close(mean, 0.75 * y + 0.25 * phase * means.mean(0), rtol=1e-4, atol=1e-4)
+    apart = 0.25 * (means - means.mean(0))
+    expected = 0.75 * error * torch.eye(16) + torch.einsum("si,sj->ij", apart, apart.conj()) / 4
+    torch.testing.assert_close(covariance, expected.expand(covariance.shape), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
