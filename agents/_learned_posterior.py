@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from wirelessgym.arrays import from_beams, to_beams
+from wirelessgym.arrays import to_beams
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.scenario import Panel
@@ -20,10 +20,10 @@ from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import fold_subcarriers, over_subcarriers
 from wirelessgym.task import Task
 
-from ._covariance_wmmse import covariance_wmmse
-from ._linear import active_users, wants_structure
+from ._covariance_wmmse import ITERATIONS
+from ._linear import active_users
+from ._posterior_wmmse import posterior_wmmse
 from ._sizes import SizedNetwork
-from .robust_wmmse import RobustWMMSE
 
 
 @dataclass(eq=False, kw_only=True)
@@ -43,7 +43,7 @@ class PosteriorPrecoder(LearnedAgent):
 
     width: int = 512
     blocks: int = 6
-    iterations: int = 40
+    iterations: int = ITERATIONS
     tasks = ("precoding",)
 
     def __post_init__(self) -> None:
@@ -75,11 +75,7 @@ class PosteriorPrecoder(LearnedAgent):
         Raises:
             ValueError: for another array than that of the first task.
         """
-        if "csi_noise_power" not in obs or wants_structure(task):
-            return RobustWMMSE().act(task, obs)
-        mean, covariance = self.posterior(task, obs)
-        w = covariance_wmmse(mean, covariance, obs["noise_power"], obs["tx_power"], self.iterations)
-        return from_beams(w, task.scenario.panel.rows, task.scenario.panel.columns)
+        return posterior_wmmse(task, obs, self.posterior, self.iterations)
 
     def posterior(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, Tensor]:
         """Mean and covariance, in beams, of each user's channel given its observation.

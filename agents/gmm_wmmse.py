@@ -19,20 +19,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from wirelessgym.arrays import from_beams, to_beams
+from wirelessgym.arrays import to_beams
 from wirelessgym.fields import Action, Obs
 from wirelessgym.fitted import Episodes, FittedAgent
 from wirelessgym.scenario import Panel
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
-from ._covariance_wmmse import ITERATIONS, covariance_wmmse
+from ._covariance_wmmse import ITERATIONS
 from ._covariances import Covariances, Full, Kronecker, Parameters, Toeplitz
 from ._expectation import fit_mixture
-from ._linear import block_diagonal, wants_structure
+from ._linear import block_diagonal
 from ._mixture import Mixture
+from ._posterior_wmmse import posterior_wmmse
 from ._steering import Grid
-from .robust_wmmse import RobustWMMSE
 
 ANY = "any"  # array that has no mixture of its own
 LARGEST = 2**19  # numbers in a mixture
@@ -88,11 +88,7 @@ class GMMWMMSE(FittedAgent):
 
         Where the task asks for the structure, which knows no covariances, return that of `robust_wmmse`.
         """
-        if "csi_noise_power" not in obs or wants_structure(task):
-            return RobustWMMSE().act(task, obs)
-        mean, covariance = self.posterior(task, obs)
-        w = covariance_wmmse(mean, covariance, obs["noise_power"], obs["tx_power"], self.iterations)
-        return from_beams(w, task.scenario.panel.rows, task.scenario.panel.columns)
+        return posterior_wmmse(task, obs, self.posterior, self.iterations)
 
     def posterior(self, task: TaskSpec, obs: Obs) -> tuple[Tensor, Tensor]:
         """Mean and covariance, in beams, of each user's channel given its observation.
