@@ -115,21 +115,6 @@ def shared_spectrum(waves_seen: Overlapping, present: Tensor, within: Band) -> T
     return power[..., None] * shape[:, None]
 
 
-def own_spectra(waves_seen: Overlapping, spectrum: Tensor, within: Band, turns: int) -> Tensor:
-    """Spectra of the waves' own, from others, shape (batch, waves, FREQUENCIES), float64.
-
-    Args:
-        waves_seen: the waves.
-        spectrum: to start from, shape (batch, waves, FREQUENCIES).
-        within: the band.
-        turns: in each, what the others leave of every wave is found anew, then each wave's spectrum adapts to that.
-    """
-    own = own_directions(waves_seen, spectrum, within)
-    for _ in range(turns):
-        spectrum = own.turn(spectrum)
-    return spectrum
-
-
 @dataclass(frozen=True)
 class OwnDirections:
     """Amplitudes in directions among the slots in which all waves' mean covariance is diagonal, per episode.
@@ -167,7 +152,7 @@ class OwnDirections:
         observed, noise = self.apart(spectrum)
         for _ in range(_INNER_TURNS):
             explained, expected = self.fit(spectrum, observed, noise)
-            spectrum = spectrum * (explained.clamp_min(0) / expected.clamp_min(TINY)).sqrt()
+            spectrum = spectrum * (explained.clamp_min(TINY) / expected.clamp_min(TINY)).sqrt()
         return spectrum
 
     def fit(self, spectrum: Tensor, observed: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,10 +20,10 @@ from ._newton_places import newton_step, steering
 
 RIDGE = 1e-3  # loading of the waves' Gram matrix, whose diagonal is one: two may lie close together
 _OVERSAMPLING = 2
-_ADDED = 4  # waves per pass, at most
+_ADDED = 6  # waves per pass, at most
 _CLEAR = 4.0  # times the sidelobes of stronger peaks
 _BELOW = 0.3
-_NEW_STEPS = 2  # of Newton's method, for new waves
+_NEW_STEPS = 1  # of Newton's method, for new waves
 _STEPS = 1  # for all after each pass
 _LAST_STEPS = 2  # for all in the end
 _PASSES = 24  # at most
@@ -88,7 +88,7 @@ def find_plane_waves(snapshots: Tensor, noise_power: Tensor, *, most: int, false
         place[rows[row], count[rows[row]] + clear.cumsum(1)[row, column] - 1] = new[row, column]
         count[rows] += clear.sum(1)
         place[rows], residual = _refined(snapshots[rows], place[rows], count[rows], _STEPS)
-    place = _refined(snapshots, place, count, _LAST_STEPS)[0][:, : int(count.amax())]
+    place = _refined(snapshots, place, count, _LAST_STEPS)[0][:, : max(1, int(count.amax()))]
     return PlaneWaves(place, _first(count, place.shape[1]), tuple(sizes))
 
 

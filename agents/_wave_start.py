@@ -15,7 +15,7 @@ from wirelessgym.fields import Obs
 from wirelessgym.spec import TaskSpec
 
 from ._cycle_spinning import spun
-from ._joint_doppler import Band, Overlapping, band, overlapping, own_spectra, posterior, shared_spectrum, to_band
+from ._joint_doppler import Band, Overlapping, OwnDirections, band, overlapping, own_directions, shared_spectrum, to_band
 from ._plane_waves import PlaneWaves, bins_standing_out, find_plane_waves
 from ._prediction import num_future
 from ._strong_bins import grid_shape, highest_doppler, observed_noise_power, predict_bins
@@ -32,6 +32,7 @@ class WaveStart:
         found: where they are; none in episodes that are left to their bins.
         seen: their amplitudes.
         spectrum: their powers at each frequency, shape (batch, waves, FREQUENCIES), float64.
+        own: what a further turn of these spectra needs.
         noise_power: shape (batch,).
         within: the band of the Doppler shifts.
     """
@@ -39,6 +40,7 @@ class WaveStart:
     found: PlaneWaves
     seen: Overlapping
     spectrum: Tensor
+    own: OwnDirections
     noise_power: Tensor
     within: Band
 
@@ -55,7 +57,7 @@ class WaveStart:
 
 @torch.no_grad()
 def start_waves(task: TaskSpec, obs: Obs, *, most: int, false_alarms: float, turns: int) -> WaveStart:
-    """Find plane waves, and their Doppler spectra by some turns of `own_spectra`; a hidden noise power is estimated."""
+    """Find plane waves, and their Doppler spectra by some turns from a shared one; a hidden noise power is estimated."""
     csi, noise_power = obs["csi"], observed_noise_power(task, obs)
     within = band(csi.shape[1], num_future(task), highest_doppler(task), csi.device)
     polarisations, *sizes = grid_shape(task)
@@ -67,17 +69,14 @@ def start_waves(task: TaskSpec, obs: Obs, *, most: int, false_alarms: float, tur
     present = found.present & (bins > _FEWER * found.present.sum(1))[:, None]
     found = replace(found, present=present)
     seen = overlapping(found, projected, noise_power)
-    spectrum = own_spectra(seen, shared_spectrum(seen, present, within), within, turns)
-    return WaveStart(found, seen, spectrum, noise_power, within)
+    spectrum = shared_spectrum(seen, present, within)
+    own = own_directions(seen, spectrum, within)
+    for _ in range(turns):
+        spectrum = own.turn(spectrum)
+    return WaveStart(found, seen, spectrum, own, noise_power, within)
 
 
-def channels(start: WaveStart, spectrum: Tensor) -> tuple[Tensor, Tensor]:
-    """Waves' past and future by linear MMSE with some spectra, shapes (batch, slots, antennas, subcarriers), complex64."""
-    past, future = (_channel(start.found, amplitude) for amplitude in posterior(start.seen, spectrum, start.within))
-    return past, future
-
-
-def _channel(found: PlaneWaves, amplitude: Tensor) -> Tensor:
+def channel_of(found: PlaneWaves, amplitude: Tensor) -> Tensor:
     """Sum of waves with amplitudes (batch, waves, slots, polarisations), shape (batch, slots, antennas, subcarriers)."""
     values = found.values()
     entries = (amplitude.movedim(1, -1).flatten(1, 2).to(values.dtype) @ values).unflatten(1, amplitude.shape[2:])

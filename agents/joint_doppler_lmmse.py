@@ -19,7 +19,8 @@ from wirelessgym.agent import Agent
 from wirelessgym.fields import Obs
 from wirelessgym.spec import TaskSpec
 
-from ._wave_start import channels, start_waves
+from ._joint_doppler import posterior
+from ._wave_start import channel_of, start_waves
 
 _WAVES_AT_A_TIME = 2048  # over all episodes: their covariances fill some hundred MB
 
@@ -58,5 +59,5 @@ class JointDopplerLMMSE(Agent):
 
     def _predict(self, task: TaskSpec, obs: Obs) -> Tensor:
         start = start_waves(task, obs, most=self.waves, false_alarms=self.false_alarms, turns=self.turns)
-        past, future = channels(start, start.spectrum)
+        past, future = (channel_of(start.found, x) for x in posterior(start.seen, start.spectrum, start.within))
         return start.rest(task, obs["csi"], past) + future

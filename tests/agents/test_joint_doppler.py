@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from wirelessgym.agents._doppler import FREQUENCIES
-from wirelessgym.agents._joint_doppler import Band, Overlapping, band, overlapping, own_spectra, posterior, to_band
+from wirelessgym.agents._joint_doppler import Band, Overlapping, band, overlapping, own_directions, posterior, to_band
 from wirelessgym.agents._plane_waves import PlaneWaves, find_plane_waves
 
 PAST, FUTURE, HIGHEST = 16, 4, 0.13
@@ -35,6 +35,13 @@ def snapshots_of(found: PlaneWaves, num_snapshots: int, noise_power: float, seed
 
 def within() -> Band:
     return band(PAST, FUTURE, HIGHEST, CPU)
+
+
+def turned(seen: Overlapping, spectrum: Tensor, turns: int) -> Tensor:
+    own = own_directions(seen, spectrum, within())
+    for _ in range(turns):
+        spectrum = own.turn(spectrum)
+    return spectrum
 
 
 def two_in_one_bin() -> tuple[Overlapping, PlaneWaves, Tensor]:
@@ -136,8 +143,7 @@ def test_amplitudes_are_predicted_as_by_the_dense_linear_mmse_estimator() -> Non
 
 def test_spectra_of_overlapping_waves_go_to_the_right_wave() -> None:
     seen, _, _ = two_in_one_bin()
-    spectrum = own_spectra(seen, torch.full((1, 2, FREQUENCIES), 30.0, dtype=torch.float64), within(), 3)
-    spectrum = own_spectra(seen, spectrum, within(), 3)[0]
+    spectrum = turned(seen, torch.full((1, 2, FREQUENCIES), 30.0, dtype=torch.float64), 4)[0]
     centre = (spectrum * torch.linspace(-HIGHEST, HIGHEST, FREQUENCIES)).sum(-1) / spectrum.sum(-1)
     torch.testing.assert_close(centre, torch.tensor([0.07, -0.04], dtype=torch.float64), rtol=0, atol=0.01)
 
@@ -156,7 +162,7 @@ def test_no_turn_of_the_spectra_lowers_the_likelihood() -> None:
     spectrum = torch.full((1, 2, FREQUENCIES), 3.0, dtype=torch.float64)
     before = likelihood(spectrum)
     for _ in range(3):
-        spectrum = own_spectra(seen, spectrum, here, 1)
+        spectrum = turned(seen, spectrum, 1)
         after = likelihood(spectrum)
         assert after > before - 1e-3
         before = after
