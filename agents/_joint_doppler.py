@@ -21,7 +21,7 @@ from ._doppler import FREQUENCIES, real_form, waves
 from ._floors import TINY
 from ._plane_waves import PlaneWaves
 
-_SHARED_TURNS = 16  # of the spectrum that all waves share
+_SHARED_TURNS = 32  # of the spectrum that all waves share
 _INNER_TURNS = 3  # of a wave's spectrum before the others are looked at again
 _LEAST_WEIGHT = 1e-4  # of a direction among the slots, relative to the strongest: Doppler shifts hardly reach the others
 _STRONG_WEIGHT = 0.1  # likewise, for finding waves
