@@ -169,7 +169,7 @@ def test_a_sweep_visits_its_values_and_says_how_to_make_each_again(tmp_path):
         "wirelessgym compare precoding --agents rzf --scenario rayleigh-32 --episodes 3 --seed 7 "
         "--set num_users=2 --set horizon=3 --sweep snr_db=10"
     )
-    assert "snr_db" in str(table) and "rzf" in str(table)
+    assert "SNR (dB)" in str(table) and "rzf" in str(table)
 
 
 def test_several_scenarios_and_nested_fields_in_one_table():

@@ -82,6 +82,8 @@ def test_sampled_texts_are_valid_and_use_all_lengths_and_characters() -> None:
     assert WISH.check(texts, 4000) == texts
     assert {len(text) for text in texts} == set(range(2, 9))
     assert set("".join(texts)) == set(CHARACTERS)
+    lengths = [sum(len(text) == length for text in texts) for length in range(2, 9)]
+    assert min(lengths) > 0.85 * 4000 / 7 and max(lengths) < 1.15 * 4000 / 7
     long = Field("wish", (), "text", "1", 3, 10_000, "").sample(1000, generator())
     assert {len(text) for text in long} == set(range(3, 20))
 

@@ -4,9 +4,11 @@ import pickle
 import tomllib
 
 import pytest
+from pydantic import ValidationError
 
 from wirelessgym.registry import ids, load_scenario
 from wirelessgym.scenario import Scenario, ScenarioError, channel_label, parse_assignment
+from wirelessgym.scenario.kinds import channel_class, channel_kinds
 
 KINDS = "cdl, rayleigh, system_level, tdl"
 ELSEWHERE = "a channel of kind '{}' has none, one of kind 'system_level' has"
@@ -38,6 +40,40 @@ def test_one_key_of_the_user_panel_is_enough():
     scenario = load_scenario("uma-nlos-64", {"user_panel.columns": 2})
     assert (scenario.user_panel.rows, scenario.user_panel.columns, scenario.user_panel.num_antennas) == (1, 2, 2)
     assert load_scenario("uma-nlos-64").user_panel.num_antennas == 1
+
+
+def test_what_follows_from_a_scenario_is_counted_and_in_si_units():
+    ranges = load_scenario("rayleigh-32", {"num_users": [2, 6], "speed_kmh": [18, 72], "snr_db": [0, 20]})
+    assert ranges.max_users == 6 and ranges.speed_mps == (5, 20) and ranges.snr_db == (0, 20)
+    single = load_scenario("rayleigh-32", {"num_users": 3, "speed_kmh": 36})
+    assert single.max_users == 3 and single.speed_mps == (10, 10)
+    panel = single.with_overrides({"panel": {"rows": 2, "columns": 3, "polarisation": "dual"}}).panel
+    assert panel.num_antennas == 12 and type(panel.num_antennas) is int
+
+
+def test_no_table_can_be_changed_after_it_was_checked():
+    scenario = load_scenario("uma-nlos-16")
+    for table, key in ((scenario, "horizon"), (scenario.panel, "rows"), (scenario.channel, "kind")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(table, key, 3)
+
+
+def test_settings_of_a_channel_pass_as_they_are():
+    scenario = load_scenario("uma-nlos-16")
+    again = Scenario(**scenario.model_dump(exclude={"channel"}), channel=scenario.channel)
+    assert again == scenario and again.channel is scenario.channel
+
+
+def test_another_package_takes_no_kinds_name_and_brings_a_class_of_settings(monkeypatch):
+    class Point:
+        def load(self):
+            return dict
+
+    monkeypatch.setattr("wirelessgym.scenario.kinds._plugins", lambda: {"cdl": Point(), "paths": Point()})
+    assert channel_kinds() == ["cdl", "rayleigh", "system_level", "tdl", "paths"]
+    assert channel_class("cdl").__name__ == "CDL"
+    with pytest.raises(TypeError, match=r"entry point 'paths' of wirelessgym\.channels: expected a ChannelKind class, got"):
+        channel_class("paths")
 
 
 @pytest.mark.parametrize(
@@ -141,10 +177,15 @@ OLD_AND_NEW = [
     ('model = "tdl-e"\nspec_version = "16.1"', {"kind": "tdl", "profile": "e", "spec_version": "16.1"}),
     # What every flat file said by default and a model without any use for it ignored.
     ('model = "rayleigh"\nsight = "nlos"\nspec_version = "19.2"\npath_loss = false\ndrop = {}', {"kind": "rayleigh"}),
+    (
+        'model = "rayleigh"\nshadowing = false\ndelay_spread_s = 3e-7\ndrop = {indoor_probability = 0.0}',
+        {"kind": "rayleigh"},
+    ),
+    ('model = "tdl-a"\nspec_version = "19.2"', {"kind": "tdl", "profile": "a", "spec_version": "19.2"}),
 ]
 
 
-@pytest.mark.parametrize(("old", "new"), OLD_AND_NEW, ids=[new["kind"] + str(len(new)) for _, new in OLD_AND_NEW])
+@pytest.mark.parametrize(("old", "new"), OLD_AND_NEW, ids=[old.split("\n")[0] + str(len(old)) for old, _ in OLD_AND_NEW])
 def test_a_file_without_a_channel_table_still_means_the_same(old, new, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(FLAT.format(old))

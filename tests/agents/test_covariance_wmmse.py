@@ -46,9 +46,9 @@ def test_the_bound_lies_below_the_expected_rate_of_channels_with_that_mean_and_c
     mean, covariance, noise, power = known(batch=4, error=0.3)
     w = covariance_wmmse(mean, covariance, noise, power)
     root = torch.linalg.cholesky(covariance)
-    white = torch.randn(4000, *mean.shape, 1, dtype=mean.dtype, generator=torch.Generator().manual_seed(1))
-    channels = mean + (root @ white)[..., 0]
-    rates = torch.stack([user_rates(h, w, noise) for h in channels]).mean(0)
+    white = torch.randn(2000, *mean.shape, 1, dtype=mean.dtype, generator=torch.Generator().manual_seed(1))
+    channels = (mean + (root @ white)[..., 0]).flatten(0, 1)
+    rates = user_rates(channels, w.repeat(2000, 1, 1), noise.repeat(2000)).unflatten(0, (2000, 4)).mean(0)
     bound = expected_rate_bound(mean, covariance, w, noise)
     assert bool((bound <= rates + 1e-9).all())  # equal for users that get no power
     assert bound.sum() < 0.95 * rates.sum()
@@ -74,7 +74,7 @@ def test_it_comes_to_rest_where_gradient_ascent_finds_no_way_up() -> None:
     reached = bound.item()
     climber = (w + 1e-2 * unit_rows(mean)).detach().requires_grad_()
     optimiser = torch.optim.Adam([climber], lr=3e-3)
-    for _ in range(300):
+    for _ in range(150):
         optimiser.zero_grad()
         loss = -expected_rate_bound(mean, covariance, _scaled(climber, power), noise).sum()
         loss.backward()  # type: ignore[no-untyped-call]

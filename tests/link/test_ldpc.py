@@ -6,7 +6,7 @@ from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
 
 from wirelessgym.link.base_graph import lifting_size, select_graph
 from wirelessgym.link.ldpc import REDUNDANCY_VERSIONS, code_for
-from wirelessgym.link.mcs import CQI_TABLE, MCS_TABLE
+from wirelessgym.link.mcs import CQI_TABLE, MCS_TABLE, transport_block_size
 from wirelessgym.link.qam import demodulate, modulate
 
 
@@ -127,14 +127,16 @@ def test_noiseless_blocks_are_done_at_the_first_look(generator):
 
 
 def test_graph_and_lifting_follow_the_standard():
-    assert [select_graph(*block) for block in ((292, 0.9), (3824, 0.67), (3825, 0.67), (5000, 0.25), (1000, 0.68))] == [
-        2,
-        2,
-        1,
-        2,
-        1,
-    ]
+    graphs = {(292, 0.9): 2, (293, 0.9): 1, (3824, 0.67): 2, (3825, 0.67): 1, (5000, 0.25): 2, (1000, 0.68): 1}
+    assert {block: select_graph(*block) for block in graphs} == graphs
     assert lifting_size(1, 22 * 384) == 384
     assert lifting_size(2, 193) == 26  # nine bits of filler more than with six columns
     with pytest.raises(ValueError, match="one code block of base graph 2 holds up to 3840, got 3841"):
         lifting_size(2, 3841)
+
+
+def test_a_block_of_up_to_3824_bits_has_a_crc_of_16_bits_and_a_longer_one_of_24():
+    scheme = MCS_TABLE[20]
+    sizes = {transport_block_size(scheme, elements): code_for(scheme, elements).num_bits for elements in range(1000, 1300)}
+    assert {size: coded - size for size, coded in sizes.items()} == {size: 16 if size <= 3824 else 24 for size in sizes}
+    assert 3824 in sizes and max(sizes) > 3824

@@ -22,6 +22,7 @@ from wirelessgym.report.verdict import champions
 from wirelessgym.scenario import Scenario
 
 MOST = 2  # in a section: a few are looked at, a wall of them is not
+HEIGHT = 195  # on the page: two of two panels stand side by side
 COLOURS = 64  # of the palette that keeps a picture small
 
 
@@ -32,8 +33,8 @@ class Picture:
     Attributes:
         agent: who acted.
         source: a data address of a PNG.
-        width: of the picture, pixels.
-        height: of the picture, pixels.
+        width: on the page, pixels.
+        height: on the page, pixels.
     """
 
     agent: str
@@ -72,7 +73,7 @@ def _picture(record: Record) -> Picture | None:
     file = io.BytesIO()
     image.quantize(COLOURS).save(file, "png", optimize=True)
     source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return Picture(record.agent, source, image.width, image.height)
+    return Picture(record.agent, source, round(image.width * HEIGHT / image.height), HEIGHT)
 
 
 def _agent(record: Record) -> Agent | None:

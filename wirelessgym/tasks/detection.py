@@ -206,7 +206,7 @@ class Detection(Task):
                 if state.present[0, k]:
                     plane.scatter(symbols[:, k].real, symbols[:, k].imag, s=12, label=f"user {k}")
         plane.set(xlabel="in phase", ylabel="quadrature", xlim=(-2, 2), ylim=(-1.5, 1.5), title=f"step {int(state.time_step[0])}")
-        plane.legend(fontsize=7)
+        plane.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
         return as_image(figure)
 
     def _received(self, state: DetectionState) -> DetectionState:
