@@ -22,10 +22,8 @@ RIDGE = 1e-3  # loading of the waves' Gram matrix, whose diagonal is one: two ma
 _OVERSAMPLING = 2
 _ADDED = 6  # waves per pass, at most
 _CLEAR = 4.0  # times the sidelobes of stronger peaks
-_BELOW = 0.3
-_NEW_STEPS = 1  # of Newton's method, for new waves
-_STEPS = 1  # for all after each pass
-_LAST_STEPS = 2  # for all in the end
+_BELOW = 0.3  # of the highest peak: what lies lower waits for a later pass
+_LAST_STEPS = 2  # of Newton's method, for all in the end; before, each pass has one
 _PASSES = 24  # at most
 
 
@@ -72,6 +70,7 @@ def find_plane_waves(snapshots: Tensor, noise_power: Tensor, *, most: int, false
     points = math.prod(size if size == 1 else _OVERSAMPLING * size for size in sizes)
     threshold = noise_power[:, None] * _exceeded_by_chance(num_snapshots, min(0.5, false_alarms / points))
     place = snapshots.real.new_zeros(batch, most, 3)
+    amplitude = snapshots.new_zeros(batch, most, num_snapshots)
     count = torch.zeros(batch, dtype=torch.int64, device=snapshots.device)
     rows, residual = torch.arange(batch, device=snapshots.device), snapshots
     for _ in range(_PASSES):
@@ -81,14 +80,18 @@ def find_plane_waves(snapshots: Tensor, noise_power: Tensor, *, most: int, false
         if not still.any():
             break
         rows, residual, new, clear = rows[still], residual[still], new[still], clear[still]
-        nothing = residual.new_zeros(len(rows), new.shape[1], num_snapshots)
-        for _ in range(_NEW_STEPS):
-            new = new + newton_step(residual, new, nothing)
         row, column = clear.nonzero(as_tuple=True)
         place[rows[row], count[rows[row]] + clear.cumsum(1)[row, column] - 1] = new[row, column]
         count[rows] += clear.sum(1)
-        place[rows], residual = _refined(snapshots[rows], place[rows], count[rows], _STEPS)
-    place = _refined(snapshots, place, count, _LAST_STEPS)[0][:, : max(1, int(count.amax()))]
+        used = int(count[rows].amax())
+        moved = place[rows, :used]
+        moved = moved + newton_step(residual, moved, amplitude[rows, :used])  # new waves have explained nothing so far
+        place[rows, :used] = moved
+        amplitude[rows, :used], residual = _fitted(snapshots[rows], moved, count[rows])
+    place = place[:, : max(1, int(count.amax()))]
+    for _ in range(_LAST_STEPS):
+        fitted, residual = _fitted(snapshots, place, count)
+        place = place + newton_step(residual, place, fitted)
     return PlaneWaves(place, _first(count, place.shape[1]), tuple(sizes))
 
 
@@ -106,19 +109,12 @@ def amplitudes(values: Tensor, gram: Tensor, snapshots: Tensor) -> Tensor:
     return torch.view_as_complex(solved.contiguous().unflatten(2, (-1, 2)))
 
 
-def _refined(snapshots: Tensor, place: Tensor, count: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Places, shape (batch, most, 3), after some steps, and what the waves leave of the snapshots."""
-    sizes, used = tuple(snapshots.shape[2:]), int(count.amax())
-    present, flat = _first(count, used), snapshots.flatten(2)
-    for step in range(steps + 1):
-        found = PlaneWaves(place[:, :used], present, sizes)
-        values = found.values()
-        amplitude = amplitudes(values, found.gram(), flat)
-        residual = (flat - amplitude.mT @ values).view_as(snapshots)
-        if step < steps:
-            moved = found.place + newton_step(residual, found.place, amplitude) * present[..., None]
-            place = torch.cat([moved, place[:, used:]], 1)
-    return place, residual
+def _fitted(snapshots: Tensor, place: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Amplitudes of the first waves at their places, shape (batch, waves, snapshots), and what they leave of the snapshots."""
+    found, flat = PlaneWaves(place, _first(count, place.shape[1]), tuple(snapshots.shape[2:])), snapshots.flatten(2)
+    values = found.values()
+    amplitude = amplitudes(values, found.gram(), flat)
+    return amplitude, (flat - amplitude.mT @ values).view_as(snapshots)
 
 
 def _first(count: Tensor, size: int) -> Tensor:
