@@ -25,6 +25,7 @@ _CLEAR = 4.0  # times the sidelobes of stronger peaks
 _BELOW = 0.3  # of the highest peak: what lies lower waits for a later pass
 _LAST_STEPS = 2  # of Newton's method, for all in the end; before, each pass has one
 _PASSES = 24  # at most
+_STRONG_PASSES = 2  # with one more step for new waves: what is left of misplaced strong ones would look like weak ones
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,15 @@ def find_plane_waves(snapshots: Tensor, noise_power: Tensor, *, most: int, false
     amplitude = snapshots.new_zeros(batch, most, num_snapshots)
     count = torch.zeros(batch, dtype=torch.int64, device=snapshots.device)
     rows, residual = torch.arange(batch, device=snapshots.device), snapshots
-    for _ in range(_PASSES):
+    for turn in range(_PASSES):
         new, clear = _peaks(residual, threshold[rows])
         clear &= clear.cumsum(1) <= (most - count[rows])[:, None]
         still = clear.any(1)
         if not still.any():
             break
         rows, residual, new, clear = rows[still], residual[still], new[still], clear[still]
+        if turn < _STRONG_PASSES:
+            new = new + newton_step(residual, new, residual.new_zeros(*new.shape[:2], num_snapshots))
         row, column = clear.nonzero(as_tuple=True)
         place[rows[row], count[rows[row]] + clear.cumsum(1)[row, column] - 1] = new[row, column]
         count[rows] += clear.sum(1)
