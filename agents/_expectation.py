@@ -64,7 +64,6 @@ def fit_mixture(
         raise ValueError(f"a mixture of {components} components needs as many channels at least, got {len(beams)}")
     floor = FLOOR * beams.abs().square().mean()
     size = beams.shape[1]
-    floor = FLOOR * beams.abs().square().mean()
     chunks = beams.split(max(1, LARGEST_CHUNK // size**2))
     counts, moments = torch.zeros(components), torch.zeros(components, 2 * size**2)
     for chunk, shares in zip(chunks, _first_shares(chunks, components, generator), strict=True):

@@ -23,7 +23,7 @@ from wirelessgym.scenario import Panel
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
-from ._covariance_wmmse import covariance_wmmse
+from ._covariance_wmmse import ITERATIONS, covariance_wmmse
 from ._linear import active_users, block_diagonal, wants_structure
 from ._steering import Grid
 from .robust_wmmse import LEAST_SIGNAL, RobustWMMSE
@@ -46,7 +46,7 @@ class DictionaryWMMSE(Agent):
 
     turns: int = 8
     oversampling: int = 4
-    iterations: int = 40
+    iterations: int = ITERATIONS
     tasks = ("precoding",)
     only_when_named = True  # matrices of antennas are inverted for every user, turn by turn
 

@@ -26,7 +26,7 @@ from wirelessgym.scenario import Panel
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
-from ._covariance_wmmse import covariance_wmmse
+from ._covariance_wmmse import ITERATIONS, covariance_wmmse
 from ._covariances import Covariances, Full, Kronecker, Parameters, Toeplitz
 from ._expectation import fit_mixture
 from ._linear import block_diagonal, wants_structure
@@ -66,7 +66,7 @@ class GMMWMMSE(FittedAgent):
     turns: int = 25
     largest_array: int = 64
     white_share: float = 0.05
-    iterations: int = 40
+    iterations: int = ITERATIONS
 
     checkpoint: str | None = "shipped"
     tasks = ("precoding",)

@@ -53,12 +53,28 @@ class SMC(Agent):
             ValueError: if the noise power is hidden.
         """
         points = points_of(task, obs["received"])
-        statistics = sufficient_statistics(obs, "smc", torch.complex128)
-        found = [
-            given_others(search(gram, collected, points, self.paths, resampled), gram, collected, points)
-            for gram, collected in in_chunks(statistics, self.paths * len(points))
-        ]
-        return from_logits(task, torch.cat(found).unflatten(0, obs["received"].shape[:2]), points, self.soft)
+        return from_logits(task, log_marginals(obs, points, self.paths), points, self.soft)
+
+
+def log_marginals(obs: Obs, points: Tensor, paths: int) -> Tensor:
+    """Log-probability of each user's points, averaged over the paths of a search.
+
+    Args:
+        obs: an observation.
+        points: shape (points,), complex64.
+        paths: kept at each level of the search.
+
+    Returns:
+        Shape (batch, slots, users, points), float32.
+
+    Raises:
+        ValueError: if the noise power is hidden.
+    """
+    found = [
+        given_others(search(gram, collected, points, paths, resampled), gram, collected, points)
+        for gram, collected in in_chunks(sufficient_statistics(obs, "smc", torch.complex128), paths * len(points))
+    ]
+    return torch.cat(found).unflatten(0, obs["received"].shape[:2])
 
 
 def given_others(found: Paths, gram: Tensor, collected: Tensor, points: Tensor) -> Tensor:

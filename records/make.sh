@@ -69,7 +69,7 @@ rivals_of() {  # RECORD RIVAL...: trains those whose record is to be made
     local each
     for each in "${@:2}"; do train_once "$each"; done
 }
-rivals_of universal-precoding cnn_precoder
+rivals_of universal-precoding cnn_precoder denoiser_wmmse vae_wmmse
 rivals_of universal-precoding-perfect cnn_precoder
 rivals_of universal-detection oampnet detnet dnn_detector
 rivals_of universal-prediction-10db rnn lstm gru transformer llm4cp
@@ -83,7 +83,8 @@ rivals_of paper-prediction-snr paper_prediction
 learned='universal,universal:checkpoint=none:label="start"'
 eight_users="--set num_users=8 --set horizon=1"
 precoders=rzf,wmmse,robust_wmmse,$learned
-make_record universal-precoding precoding --agents "zf,mrt,$precoders$(trained cnn_precoder=cnn_precoder)" --scenario uma-nlos-32 \
+networks=$(trained cnn_precoder=cnn_precoder denoiser_wmmse=denoiser_wmmse vae_wmmse=vae_wmmse)
+make_record universal-precoding precoding --agents "zf,mrt,$precoders$networks" --scenario uma-nlos-32 \
     --sweep csi_snr_db=0:20:5 --reference robust_wmmse --episodes 500 $eight_users
 make_record universal-precoding-perfect precoding --agents "zf,mrt,$precoders$(trained cnn_precoder=cnn_precoder)" \
     --scenario uma-nlos-32 --reference wmmse --episodes 500 $eight_users

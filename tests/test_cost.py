@@ -19,6 +19,7 @@ def two_agents(monkeypatch, tmp_path):
     network.weights(make_task("precoding", cost.SCENARIO))
     network.save(tmp_path / "trained", {"training": {"wall_time_s": 90.0}})
     monkeypatch.setattr(cost, "AGENTS", {"precoding": ("rzf", f'set_transformer:checkpoint="{tmp_path / "trained"}"')})
+    monkeypatch.setattr(cost, "TARGETS_MS", {"rzf": 1e-3, "set_transformer": 1e5})
     older = load_scenario(cost.SCENARIO).with_overrides({"channel.spec_version": "16.1"}).model_dump(exclude_none=True)
     (tmp_path / "older.toml").write_text(to_toml(older))
     monkeypatch.setattr(cost, "SCENARIO", str(tmp_path / "older.toml"))
@@ -33,7 +34,11 @@ def test_costs_name_latency_and_weights_of_every_agent(two_agents, tmp_path, cap
         assert found.memory_mb >= 0
         for p50, p95 in found.latency_ms.values():
             assert 0 < p50 <= p95
-    assert "rzf" in capsys.readouterr().out
+        assert set(found.processor_ms) == set(found.latency_ms) and min(found.processor_ms.values()) > 0
+    shown = capsys.readouterr().out
+    assert "rzf" in shown
+    assert (formula.target_ms, network.target_ms) == (1e-3, 1e5)
+    assert shown.count("missed") == shown.count(" met") == 1
     written = json.loads((tmp_path / "cost.json").read_text())
     assert [entry["agent"] for entry in written["costs"]] == ["rzf", "set_transformer"]
     assert written["provenance"]["hardware"] and written["provenance"]["spec_version"] == "16.1"

@@ -26,7 +26,7 @@ WIDE: dict[str, dict[str, Any]] = {
     "detection": {"scenario": "uma-nlos-16", "num_users": (2, 3), "csi_snr_db": 20, "modulation": "qpsk", "llrs": True},
 }
 FRESH: dict[str, dict[str, Any]] = {"universal": {"checkpoint": None, "backbone": "none"}}
-ANSWER_STRUCTURE = ("rzf", "wmmse", "robust_wmmse", "cnn_precoder", "universal", "set_transformer")
+ANSWER_STRUCTURE = ("rzf", "wmmse", "robust_wmmse", "cnn_precoder", "universal", "set_transformer", "denoiser_wmmse", "vae_wmmse")
 PAIRS = [(task, agent, {}) for task in WIDE for agent in agents_for(task) if agent != "random"]
 PAIRS += [("precoding", agent, {"action": "structure"}) for agent in ANSWER_STRUCTURE]
 

@@ -155,6 +155,8 @@ def test_a_step_chooses_its_task_by_weight_and_always_the_same():
     assert [entry_of(three_to_one, step) for step in range(50)] == [entry_of(three_to_one, step) for step in range(50)]
     other = config(tasks=[PRECODING | {"weight": 3}, DETECTION], steps=4000, seed=1)
     assert [entry_of(three_to_one, s) for s in range(50)] != [entry_of(other, s) for s in range(50)]
+    of_three = uses(config(tasks=[PRECODING, DETECTION | {"weight": 2}, PRECODING | {"weight": 5}]), 4000)
+    assert all(abs(count / 4000 - share) < 0.04 for count, share in zip(of_three, (1 / 8, 2 / 8, 5 / 8), strict=True))
 
 
 def test_a_round_robin_takes_tasks_in_turn():

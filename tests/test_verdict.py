@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from noisy_number import NoisyNumber, Shrink, broken, echo
@@ -106,6 +108,15 @@ def test_where_one_agent_leads_and_another_it_is_said_where():
     assert "; ahead at 0 dB, undecided at 5 dB, behind at 10 dB." in said(records)
 
 
+def test_nobody_leads_where_the_best_on_average_is_behind_another_one_everywhere():
+    def at(b: float, c: float) -> dict[str, np.ndarray]:
+        return {"b": b + noise(30, 0.1), "c": c + noise(31, 0.1), "a": 16 + noise(32, 0.1)}
+
+    text = said(table(RATE, at(20, 10), at(10, 20)))
+    assert re.match(r"Nobody leads: a comes first, but (3\.9|4\.0)", text)
+    assert "behind the best of the others (b at 0 dB; c at 5 dB), on average over CSI SNR; behind at every point." in text
+
+
 def test_each_kind_of_training_has_its_best_named():
     shared = noise(11)
     values = {"net": 20 + shared, "gmm": 19 + shared, "old": 17 + shared, "older": 16 + shared, "odd": 10 + shared}
@@ -128,6 +139,20 @@ def test_errors_are_compared_as_ratios_which_count_every_point_alike():
     assert said(records).startswith("a: NMSE 10.") and "% [9." in said(records) and "below b, the best" in said(records)
     large = table(NMSE, {"a": 0.2 * good, "b": bad}, {"a": 0.0002 * good, "b": 0.001 * bad})
     assert said(large).startswith("a: NMSE 6.9") and " dB [6.9" in said(large)
+
+
+def test_the_best_of_the_others_errs_least_where_less_is_better():
+    spread = np.abs(noise(40, 0.01))
+    records = table(NMSE, {"a": 0.1 + spread, "b": 0.3 + spread, "c": 0.2 + spread})
+    assert [standing(records, agent).other for agent in "abc"] == ["c", "a", "a"]
+    assert standing(records, "a").better and not standing(records, "c").better
+
+
+def test_what_has_a_unit_is_compared_by_differences():
+    records = table(Metric("delay", "s", False, "", ""), {"a": 1.0 + 0.1 * noise(41), "b": 3.0 + 0.1 * noise(42)})
+    average = standing(records, "a").average
+    assert (average.kind, average.unit) == ("difference", "s")
+    assert average.difference == pytest.approx(-2.0, abs=0.05)
 
 
 def test_no_point_is_left_out_because_errors_are_rare():

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from wirelessgym.registry import load_scenario, make_task
 
 SCENARIO = "uma-nlos-32"
 BATCHES = (1, 64)
+TARGETS_MS: Mapping[str, float] = {"universal": 10.0}  # agent to the median time that one link may take on an idle core
 AGENTS: Mapping[str, tuple[str, ...]] = {
     "precoding": ("rzf", "wmmse", "robust_wmmse", "cnn_precoder:checkpoint=shipped", "universal"),
     "detection": (
@@ -67,6 +68,9 @@ class Cost:
         memory_mb: by how much the process grew at most, from before the agent was made to its first decision for a batch, MB.
         training_s: wall time that the checkpoint was trained for; None without one.
         latency_ms: batch size to (p50, p95) of the wall time of one call, milliseconds.
+        processor_ms: batch size to the median of the processor's time for one call, milliseconds: what other work on the machine
+            adds is in the wall time alone.
+        target_ms: what the first batch size's p50 should not exceed; None without a target.
     """
 
     task: str
@@ -76,6 +80,8 @@ class Cost:
     memory_mb: float
     training_s: float | None
     latency_ms: dict[int, tuple[float, float]]
+    processor_ms: dict[int, float]
+    target_ms: float | None = None
 
 
 def bench_decision(fast: bool = False, out: Path | None = None) -> list[Cost]:
@@ -93,7 +99,7 @@ def bench_decision(fast: bool = False, out: Path | None = None) -> list[Cost]:
     costs = []
     for _, found in Processes(1, fresh=True).run(_cost_or_reason, wanted, (SCENARIO, calls)):
         if isinstance(found, Cost):
-            costs.append(found)
+            costs.append(replace(found, target_ms=TARGETS_MS.get(found.agent)))
         else:
             Console(stderr=True).print(f"left out: {found}", soft_wrap=True)
     _print(costs)
@@ -122,7 +128,7 @@ def _cost(scenario: str, name: str, spec: str, calls: int) -> Cost:
             agent = named_agent(spec)
             for obs in seen.values():
                 agent.act(settings, obs)
-        latency = {batch: _percentiles(lambda obs: agent.act(settings, obs), obs, calls) for batch, obs in seen.items()}
+        times = {batch: _times_ms(lambda obs: agent.act(settings, obs), obs, calls) for batch, obs in seen.items()}
     module = agent.weights(settings) if isinstance(agent, LearnedAgent) else torch.nn.Module()
     parameters = list(module.parameters())
     return Cost(
@@ -132,7 +138,8 @@ def _cost(scenario: str, name: str, spec: str, calls: int) -> Cost:
         weights=sum(tensor.numel() for tensor in (*parameters, *module.buffers())),
         memory_mb=round(grown(), 1),
         training_s=_training_s(agent),
-        latency_ms=latency,
+        latency_ms={batch: (_percentile(wall, 50), _percentile(wall, 95)) for batch, (wall, _) in times.items()},
+        processor_ms={batch: _percentile(processor, 50) for batch, (_, processor) in times.items()},
     )
 
 
@@ -163,14 +170,19 @@ def _training_s(agent: Agent) -> float | None:
     return seconds
 
 
-def _percentiles(act: Callable[[Obs], object], obs: Obs, calls: int) -> tuple[float, float]:
-    taken = []
+def _times_ms(act: Callable[[Obs], object], obs: Obs, calls: int) -> tuple[list[float], list[float]]:
+    """Wall time and processor time of each call."""
+    wall, processor = [], []
     for _ in range(calls + 1):
-        begin = time.perf_counter()
+        begin, begin_processor = time.perf_counter(), time.process_time()
         act(obs)
-        taken.append(1e3 * (time.perf_counter() - begin))
-    p50, p95 = np.percentile(taken[1:], (50, 95))  # the first call warms up
-    return round(float(p50), 3), round(float(p95), 3)
+        processor.append(1e3 * (time.process_time() - begin_processor))
+        wall.append(1e3 * (time.perf_counter() - begin))
+    return wall[1:], processor[1:]  # the first call warms up
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    return round(float(np.percentile(values, percent)), 3)
 
 
 def _print(costs: Sequence[Cost]) -> None:
@@ -179,14 +191,30 @@ def _print(costs: Sequence[Cost]) -> None:
     for task in dict.fromkeys(cost.task for cost in costs):
         table = Table(title=task, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
         table.add_column("agent", no_wrap=True)
-        for column in ("weights", "trainable", "memory", "training", *(f"batch {batch}: p50 (p95)" for batch in BATCHES)):
+        for column in (
+            "weights",
+            "trainable",
+            "memory",
+            "training",
+            *(f"batch {batch}: p50 (p95)" for batch in BATCHES),
+            "target",
+        ):
             table.add_column(column, justify="right", no_wrap=":" not in column)
         for cost in (cost for cost in costs if cost.task == task):
             training = "–" if cost.training_s is None else f"{cost.training_s / 60:.1f}"
             cells = [f"{cost.weights / 1e6:.3g}", f"{cost.parameters / 1e6:.3g}", f"{cost.memory_mb:.0f}", training]
             cells += [f"{_ms(p50)} ({_ms(p95)})" for p50, p95 in cost.latency_ms.values()]
+            cells.append(_target(cost))
             table.add_row(cost.agent, *cells)
         console.print(table)
+
+
+def _target(cost: Cost) -> str:
+    """The target for one link, and whether it is met."""
+    if cost.target_ms is None:
+        return "–"
+    p50, _ = next(iter(cost.latency_ms.values()))
+    return f"{_ms(cost.target_ms)} {'met' if p50 <= cost.target_ms else 'missed'}"
 
 
 def _ms(value: float) -> str:

@@ -151,10 +151,13 @@ class LearnedAgent(Agent):
         """Return actions without gradients, in evaluation mode."""
         module = self.weights(task)
         training = module.training
-        module.eval()
+        # Setting the mode of all parts takes as long as some of them do.
+        if any(part.training for part in module.modules()):
+            module.eval()
         with torch.no_grad():
             action = self.forward(task, obs)
-        module.train(training)
+        if training:
+            module.train()
         return action
 
     @property
@@ -163,7 +166,7 @@ class LearnedAgent(Agent):
         return "none" if self.checkpoint is None and self._weights is None else self.training
 
     def weights(self, task: TaskSpec) -> torch.nn.Module:
-        """Return the weights, built for ``task`` at first use, from the checkpoint if there is one.
+        """Return the weights, built for ``task`` at first use, from the checkpoint if there is one, then in evaluation mode.
 
         Raises:
             FileNotFoundError: for a checkpoint that isn't there.
@@ -181,6 +184,7 @@ class LearnedAgent(Agent):
                 except BaseException:
                     self._weights = None  # a refused checkpoint leaves no fresh weights behind
                     raise
+                self._weights.eval()
         return self._weights
 
     def checkpoint_folder(self) -> Path:

@@ -72,7 +72,7 @@ def register() -> None:
 
 
 def attend(
-    module: torch.nn.Module,
+    module: torch.nn.Module | None,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -86,7 +86,7 @@ def attend(
     """Return softmax(scaling * Q K^T) V over the keys of the instruction, of the sequence's text and of its own tokens.
 
     Args:
-        module: the layer that asks.
+        module: the layer that asks; unused.
         query: shape (sequences, heads, n, width of a head); heads are a multiple of the key heads, which serve them in order.
         key: shape (sequences, key heads, n, width of a head).
         value: likewise.

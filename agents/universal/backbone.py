@@ -18,6 +18,7 @@ from . import attention
 from .adapters import add_lora, quantise
 from .attention import KeysValues, behind, visible_tokens
 from .language_model import language_model
+from .llama import Llama, understood
 
 Quantisation: TypeAlias = Literal["nf4", "loftq"] | None
 
@@ -96,6 +97,9 @@ class Backbone(nn.Module):
         self._trained = frozenset(key for key, parameter in self.named_parameters() if parameter.requires_grad)
         self._remembered: dict[tuple[str, ...], KeysValues] = {}
         self._remembered_for: Tensor | None = None
+        self._understood = understood(self.decoder)
+        self._found: list[nn.Parameter] | None = None
+        self._quick: Llama | None = None  # the layers for acting, for as long as the trained weights stay what they are
         self.register_state_dict_post_hook(_leave_out_frozen)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_put_back_frozen)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
@@ -138,6 +142,7 @@ class Backbone(nn.Module):
         told = list(texts) if texts is not None else [""] * sequences
         longest = max((len(self._tokenise(text, False)) for text in set(told)), default=0)
         self._check_length(self.prompt_length(instruction) + longest + (n if ordered else 1))
+        self._forget_what_has_changed()
         steps = torch.arange(n) if ordered else torch.zeros(n, dtype=torch.int64)
         run = self._shared if self.shared else self._unshared
         return run(instruction, data, steps, visible_tokens(n, ordered, mask), told).float()
@@ -194,14 +199,8 @@ class Backbone(nn.Module):
 
         Remembered where no gradient is wanted, for as long as the trained weights stay what they are.
         """
-        if self._trained and (self.training or torch.is_grad_enabled()):
-            self._remembered.clear()
+        if self._learns:
             return self._read(instruction, texts, before)
-        # Compared by value: fused optimisers change weights without telling autograd's version counters.
-        values = self._trained_values()
-        if self._remembered_for is None or not torch.equal(values, self._remembered_for):
-            self._remembered.clear()
-            self._remembered_for = values
         key = (instruction, *texts)
         if key not in self._remembered:
             while len(self._remembered) >= _REMEMBERED:
@@ -211,10 +210,31 @@ class Backbone(nn.Module):
                 self._remembered[key] = self._read(instruction, texts, before)
         return self._remembered[key]
 
-    def _trained_values(self) -> Tensor:
-        """All trained numbers in a row, copied."""
-        trained = [p.detach().flatten() for name, p in self.named_parameters() if name in self._trained]
-        return torch.cat(trained) if trained else torch.empty(0)
+    @property
+    def _learns(self) -> bool:
+        """Whether gradients to trained weights are wanted."""
+        return bool(self._trained) and (self.training or torch.is_grad_enabled())
+
+    def _forget_what_has_changed(self) -> None:
+        """Forget what was remembered for other weights than those that there are now."""
+        if self._learns:
+            self._forget()
+            return
+        # Compared by value: fused optimisers change weights without telling autograd's version counters.
+        values = torch.cat([p.detach().flatten() for p in self._trained_parameters()]) if self._trained else torch.empty(0)
+        if self._remembered_for is None or not torch.equal(values, self._remembered_for):
+            self._forget()
+            self._remembered_for = values
+
+    def _trained_parameters(self) -> list[nn.Parameter]:
+        """In a fixed order; looking for them in all modules takes longer than comparing them."""
+        if self._found is None:
+            self._found = [p for name, p in self.named_parameters() if name in self._trained]
+        return self._found
+
+    def _forget(self) -> None:
+        self._remembered.clear()
+        self._remembered_for, self._quick, self._found = None, None, None
 
     def _read(self, instruction: str, texts: tuple[str, ...] = (), before: KeysValues | None = None) -> KeysValues:
         """Run an instruction through the model, or texts behind it.
@@ -249,6 +269,12 @@ class Backbone(nn.Module):
             visible: which tokens each sees, of its text and its own, shape (sequences or 1, 1, n, m), bool.
             run: what all tokens see besides.
         """
+        if self._acts_on(embedded, run):
+            if self._quick is None:
+                # Tensors of inference mode couldn't be used outside it.
+                with torch.inference_mode(False), torch.no_grad():
+                    self._quick = Llama(self.decoder)
+            return self._quick(embedded, positions.to(embedded.device), visible.to(embedded.device), run)
         attention.register()
         output = self.decoder(
             inputs_embeds=embedded,
@@ -261,20 +287,28 @@ class Backbone(nn.Module):
         hidden: Tensor = output.last_hidden_state
         return hidden
 
+    def _acts_on(self, embedded: Tensor, run: attention.Run) -> bool:
+        """Whether `Llama` stands in for the library's layers: in acting, on tokens that all read the same words."""
+        alike = self.shared and run.noted is None and run.texts is None
+        gradients = torch.is_grad_enabled() or self._learns
+        kind = embedded.device.type
+        mixed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        other = embedded.dtype == torch.float64 or mixed
+        return self._understood and alike and not gradients and not other
+
     def _check_length(self, length: int) -> None:
         limit = getattr(self.decoder.config, "max_position_embeddings", None)
         if limit is not None and length > limit:
             raise ValueError(f"tokens: the model has {limit} positions, words and data need {length}")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Backbone:
-        self._remembered.clear()
-        self._remembered_for = None  # it may lie on another device than what is to come
+        self._forget()  # it may lie on another device than what is to come
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without what is remembered."""
-        return self.__dict__ | {"_remembered": {}, "_remembered_for": None}
+        return self.__dict__ | {"_remembered": {}, "_remembered_for": None, "_quick": None, "_found": None}
 
 
 def _leave_out_frozen(module: Backbone, state: dict[str, Any], prefix: str, _: Any) -> None:
@@ -289,7 +323,7 @@ def _put_back_frozen(module: Backbone, state: dict[str, Any], prefix: str, *_: A
 
 
 def _forget(module: Backbone, _: Any) -> None:
-    module._remembered.clear()
+    module._forget()
 
 
 def _joined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

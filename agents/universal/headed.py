@@ -47,6 +47,7 @@ class HeadedAgent(LearnedAgent):
             raise ValueError(f"preset: expected {' or '.join(map(repr, PRESETS))}, got {self.preset!r}")
         self.tasks = tuple(sorted({*known_tasks(), *(self.extra_heads or {})}))  # type: ignore[misc]
         self._loaded: dict[str, Tensor] = {}
+        self._head_ids: dict[tuple[str, ...], str] = {}  # to find one, the metadata of all installed packages are read
 
     def options(self) -> dict[str, Any]:
         """See `LearnedAgent.options`; weights move between devices, so a checkpoint doesn't say where it was trained."""
@@ -137,7 +138,9 @@ class HeadedAgent(LearnedAgent):
             )
 
     def _head_id(self, task: TaskSpec) -> str:
-        return head_id(task, self.extra_heads or {})
+        if task.family not in self._head_ids:
+            self._head_ids[task.family] = head_id(task, self.extra_heads or {})
+        return self._head_ids[task.family]
 
     def _model_and_head(self, task: TaskSpec) -> tuple[Model, Head]:
         model, name = super().weights(task), self._head_id(task)

@@ -7,12 +7,13 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import Tensor
-from wirelessgym.agents._covariance_wmmse import covariance_wmmse, expected_rate_bound
+from wirelessgym.agents._covariance_wmmse import STEPS, covariance_wmmse, expected_rate_bound
 
 from wirelessgym.capacity import unit_rows
 from wirelessgym.registry import make_agent, make_task
 
 USERS, SIZE = 4, 6
+PLAIN = (1.0,)
 
 
 def known(batch: int = 8, error: float = 0.1, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -29,7 +30,7 @@ def test_without_errors_it_is_wmmse() -> None:
     task = make_task("precoding", scenario="rayleigh-32")
     for iterations in (1, 5, 60):
         expected = make_agent("wmmse", iterations=iterations).act(task, {"csi": mean, "noise_power": noise, "tx_power": power})
-        assert torch.allclose(covariance_wmmse(mean, 0 * covariance, noise, power, iterations), expected, atol=1e-9)
+        assert torch.allclose(covariance_wmmse(mean, 0 * covariance, noise, power, iterations, steps=PLAIN), expected, atol=1e-9)
 
 
 def test_the_bound_is_the_rate_where_nothing_is_unknown() -> None:
@@ -55,14 +56,36 @@ def test_the_bound_lies_below_the_expected_rate_of_channels_with_that_mean_and_c
 
 
 @pytest.mark.parametrize("error", [0.01, 0.3, 3.0])
-def test_the_bound_never_falls_from_one_iteration_to_the_next(error: float) -> None:
+def test_the_bound_never_falls_from_one_plain_iteration_to_the_next(error: float) -> None:
     mean, covariance, noise, power = known(error=error)
     counts = (1, 2, 3, 5, 10, 20, 50, 100)
-    bounds = [
-        expected_rate_bound(mean, covariance, covariance_wmmse(mean, covariance, noise, power, n), noise).sum(-1) for n in counts
-    ]
+    precoders = [covariance_wmmse(mean, covariance, noise, power, n, steps=PLAIN) for n in counts]
+    bounds = [expected_rate_bound(mean, covariance, w, noise).sum(-1) for w in precoders]
     assert all(bool((later >= earlier - 1e-9).all()) for earlier, later in pairwise(bounds))
     assert (bounds[-1] - bounds[0]).mean() > 0.05
+
+
+@pytest.mark.parametrize("error", [0.01, 0.3, 3.0])
+def test_long_steps_get_in_16_iterations_as_far_as_plain_ones_in_40(error: float) -> None:
+    mean, covariance, noise, power = known(batch=64, error=error)
+
+    def reached(iterations: int, steps: tuple[float, ...]) -> Tensor:
+        w = covariance_wmmse(mean, covariance, noise, power, iterations, steps=steps)
+        return expected_rate_bound(mean, covariance, w, noise).sum(-1)
+
+    plain = reached(40, PLAIN)
+    assert reached(16, STEPS).mean() > 0.9995 * plain.mean()
+    assert bool((reached(16, STEPS) > 0.98 * plain).all())
+    assert reached(16, PLAIN).mean() < 0.9995 * plain.mean() or error > 1, "else this shows nothing"
+    assert bool((reached(1000, STEPS) > 0.98 * reached(1000, PLAIN)).all()), "they come to rest, too"
+
+
+def test_precoders_to_begin_with_may_have_any_phase() -> None:
+    mean, covariance, noise, power = known()
+    start = known(seed=9)[0]
+    w = covariance_wmmse(mean, covariance, noise, power, start=start)
+    assert torch.allclose(covariance_wmmse(mean, covariance, noise, power, start=start * 1j), w)
+    assert not torch.allclose(covariance_wmmse(mean, covariance, noise, power, iterations=2), w)
 
 
 def test_it_comes_to_rest_where_gradient_ascent_finds_no_way_up() -> None:

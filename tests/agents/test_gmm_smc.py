@@ -50,9 +50,11 @@ def test_knowing_what_channels_are_like_lowers_the_error(csi_snr_db: float, shar
     assert error["gmm_smc"] < share * error["smc"]
 
 
-def test_hidden_noise_power_and_too_few_paths_are_refused() -> None:
+def test_hidden_noise_power_and_too_few_paths_or_passes_are_refused() -> None:
     task = make_task("detection", scenario="uma-nlos-16", csi_snr_db=10, noise_power_observable=False)
     with pytest.raises(ValueError, match="needs the noise power"):
         make_agent("gmm_smc").act(task, task.reset(range(1), seed=0)[1])
     with pytest.raises(ValueError, match="paths: expected an integer >= 1, got 0"):
         make_agent("gmm_smc", paths=0)
+    with pytest.raises(ValueError, match="passes: expected an integer >= 1, got 0"):
+        make_agent("gmm_smc", passes=0)

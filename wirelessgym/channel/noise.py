@@ -17,8 +17,8 @@ def add_noise_(h: Tensor, deviation: Tensor, rows: Sequence[Sequence[torch.Gener
         rows: a generator for each slot of each row, batch by slots.
     """
     noise = torch.empty(h.shape[1:], dtype=h.dtype)
-    for row, scale, slots in zip(h, deviation.tolist(), rows, strict=True):
+    for row, scale, slots in zip(h, deviation, rows, strict=True):
         for part, generator in zip(noise, slots, strict=True):
-            part.normal_(0.0, scale, generator=generator)
-        row += noise.to(h.device)
+            part.normal_(generator=generator)
+        row += noise.to(h.device) * scale
     return h

@@ -234,7 +234,7 @@ def test_what_is_remembered_of_an_instruction_is_forgotten_when_weights_change(f
         elif change == "prefix":
             backbone.prefix.add_(0.1)
         after = backbone(WORDS, data())
-        backbone._remembered.clear()
+        backbone._forget()
         assert torch.equal(after, backbone(WORDS, data()))
     if change != "double":
         assert not close(before, after, 1e-3)
