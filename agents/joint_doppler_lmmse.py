@@ -4,8 +4,8 @@ A cluster of rays is nearly one plane wave with one delay, whose amplitude fades
 found between the bins of the Fourier transform, Doppler spectra by maximum likelihood of all waves together, and the amplitudes'
 linear MMSE prediction takes account of how the waves overlap. What is left is predicted bin by bin.
 
-Sources: `_plane_waves` (the search), `_joint_doppler` (the spectra), `_strong_bins` (the rest); Kay, "Fundamentals of Statistical
-Signal Processing: Estimation Theory", 1993, section 12.5 (the predictor).
+Sources: `_plane_waves` (the search), `_joint_doppler` (the spectra), `_strong_bins` (the rest); Kay, "Fundamentals of
+Statistical Signal Processing: Estimation Theory", 1993, section 12.5 (the predictor).
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from wirelessgym.agent import Agent
 from wirelessgym.fields import Obs
 from wirelessgym.spec import TaskSpec
 
-from ._joint_doppler import Band, band, overlapping, own_spectra, posterior, shared_spectrum, to_band
-from ._plane_waves import PlaneWaves, find_plane_waves
-from ._prediction import num_future
-from ._strong_bins import grid_shape, highest_doppler, observed_noise_power, predict_bins
+from ._joint_doppler import posterior
+from ._wave_start import channel_of, start_waves
 
-_MATRIX_ENTRIES = 2**23  # of the covariances worked on at a time
+_WAVES_AT_A_TIME = 2048  # over all episodes: their covariances fill some hundred MB
 
 
 @dataclass(frozen=True)
@@ -34,10 +32,12 @@ class JointDopplerLMMSE(Agent):
     Args:
         waves: at most, per episode.
         false_alarms: expected number of waves found in noise alone.
+        turns: of the waves' own Doppler spectra: many would turn them into lines. Tuned on training seeds.
     """
 
     waves: int = 64
     false_alarms: float = 1.0
+    turns: int = 2
     tasks = ("channel_prediction",)
 
     def act(self, task: TaskSpec, obs: Obs) -> Tensor:
@@ -46,34 +46,18 @@ class JointDopplerLMMSE(Agent):
         A hidden noise power is estimated from the beam-delay bins.
 
         Raises:
-            ValueError: for less than one wave, or false_alarms that aren't positive.
+            ValueError: for less than one wave, false_alarms that aren't positive, or less than 0 turns.
         """
         if self.waves < 1:
             raise ValueError(f"waves: expected at least 1, got {self.waves}")
+        if self.turns < 0:
+            raise ValueError(f"turns: expected at least 0, got {self.turns}")
         if not self.false_alarms > 0:
             raise ValueError(f"false_alarms: expected more than 0, got {self.false_alarms}")
-        csi = obs["csi"]
-        noise_power = observed_noise_power(task, obs)
-        within = band(csi.shape[1], num_future(task), highest_doppler(task), csi.device)
-        chunk = max(1, _MATRIX_ENTRIES // (self.waves * within.basis.shape[1]) ** 2)
-        pieces = [self._predict(task, *piece, within) for piece in zip(csi.split(chunk), noise_power.split(chunk), strict=True)]
-        return torch.cat(pieces)
+        pieces = zip(*(value.split(max(1, _WAVES_AT_A_TIME // self.waves)) for value in obs.values()), strict=True)
+        return torch.cat([self._predict(task, dict(zip(obs, piece, strict=True))) for piece in pieces])
 
-    def _predict(self, task: TaskSpec, csi: Tensor, noise_power: Tensor, within: Band) -> Tensor:
-        polarisations, *sizes = grid_shape(task)
-        slots = csi.unflatten(2, (polarisations, -1)).flatten(3).movedim(1, -1)  # (batch, polarisations, entries, past)
-        projected = to_band(slots, within.basis).movedim(-1, 1)
-        found = find_plane_waves(
-            projected.detach().flatten(1, 2).unflatten(-1, sizes), noise_power, most=self.waves, false_alarms=self.false_alarms
-        )
-        seen = overlapping(found, projected, noise_power)
-        with torch.no_grad():
-            spectrum = own_spectra(seen, shared_spectrum(seen, found.present, within), within)
-        past, future = (_channel(found, amplitude) for amplitude in posterior(seen, spectrum, within))
-        rest = predict_bins(task, {"csi": csi - past.reshape_as(csi), "noise_power": noise_power})
-        return rest + future.reshape_as(rest)
-
-
-def _channel(found: PlaneWaves, amplitude: Tensor) -> Tensor:
-    """Sum of waves with amplitudes (batch, waves, slots, polarisations), shape (batch, slots, polarisations, entries)."""
-    return torch.einsum("bwtp,bwn->btpn", amplitude.to(found.values.dtype), found.values)
+    def _predict(self, task: TaskSpec, obs: Obs) -> Tensor:
+        start = start_waves(task, obs, most=self.waves, false_alarms=self.false_alarms, turns=self.turns)
+        past, future = (channel_of(start.found, x) for x in posterior(start.seen, start.spectrum, start.within))
+        return start.rest(task, obs["csi"], past) + future

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 from wirelessgym.agents._doppler import FREQUENCIES
-from wirelessgym.agents._joint_doppler import Band, Overlapping, band, overlapping, own_spectra, posterior, to_band
-from wirelessgym.agents._plane_waves import PlaneWaves, find_plane_waves, plane_waves
+from wirelessgym.agents._joint_doppler import Band, Overlapping, band, overlapping, own_directions, posterior, to_band
+from wirelessgym.agents._plane_waves import PlaneWaves, find_plane_waves
 
 PAST, FUTURE, HIGHEST = 16, 4, 0.13
 SIZES = [8, 4, 24]
@@ -23,18 +23,25 @@ def gaussian(*shape: int, seed: int = 0) -> Tensor:
 def waves_at(*place: tuple[float, float, float], sizes: list[int] | None = None) -> PlaneWaves:
     where = torch.tensor(place)[None]
     present = torch.ones(1, len(place), dtype=torch.bool)
-    return PlaneWaves(where, present, plane_waves(where, present, sizes or SIZES))
+    return PlaneWaves(where, present, tuple(sizes or SIZES))
 
 
 def snapshots_of(found: PlaneWaves, num_snapshots: int, noise_power: float, seed: int = 1) -> Tensor:
     """Unit power per entry and wave, amplitudes Gaussian from snapshot to snapshot."""
-    entries = found.values.shape[-1]
-    amplitude = gaussian(1, num_snapshots, found.values.shape[1], seed=seed) * math.sqrt(entries)
-    return amplitude @ found.values + math.sqrt(noise_power) * gaussian(1, num_snapshots, entries, seed=seed + 1)
+    entries = found.values().shape[-1]
+    amplitude = gaussian(1, num_snapshots, found.values().shape[1], seed=seed) * math.sqrt(entries)
+    return amplitude @ found.values() + math.sqrt(noise_power) * gaussian(1, num_snapshots, entries, seed=seed + 1)
 
 
 def within() -> Band:
     return band(PAST, FUTURE, HIGHEST, CPU)
+
+
+def turned(seen: Overlapping, spectrum: Tensor, turns: int) -> Tensor:
+    own = own_directions(seen, spectrum, within())
+    for _ in range(turns):
+        spectrum = own.turn(spectrum)
+    return spectrum
 
 
 def two_in_one_bin() -> tuple[Overlapping, PlaneWaves, Tensor]:
@@ -42,8 +49,8 @@ def two_in_one_bin() -> tuple[Overlapping, PlaneWaves, Tensor]:
     found = waves_at((0.11, 0.06, -0.2), (0.11, 0.06, -0.2 + 0.67 / SIZES[2]))
     doppler = torch.tensor([0.07, -0.04])
     tones = torch.polar(torch.ones(2, PAST), 2 * math.pi * doppler[:, None] * torch.arange(PAST))
-    amplitude = gaussian(2, 2, 1, seed=6) * tones * math.sqrt(found.values.shape[-1])  # (polarisations, waves, past)
-    slots = torch.einsum("pwt,wn->tpn", amplitude, found.values[0])
+    amplitude = gaussian(2, 2, 1, seed=6) * tones * math.sqrt(found.values().shape[-1])  # (polarisations, waves, past)
+    slots = torch.einsum("pwt,wn->tpn", amplitude, found.values()[0])
     slots = slots + 0.5 * gaussian(*slots.shape, seed=7)
     snapshots = to_band(slots.movedim(0, -1), within().basis).movedim(-1, 0)[None]
     return overlapping(found, snapshots, torch.tensor([0.25])), found, slots[None]
@@ -65,9 +72,9 @@ def test_a_place_is_as_exact_as_the_cramer_rao_bound_allows() -> None:
     noise_power, num_snapshots, place = 0.1, 6, (0.21, -0.13, 0.333)
     truth = waves_at(place)
     errors = []
-    for seed in range(40):
+    for seed in range(24):
         snapshots = snapshots_of(truth, num_snapshots, noise_power, seed=2 * seed + 10)
-        power = (snapshots @ truth.values.mH).abs().square().mean() / truth.values.shape[-1]
+        power = (snapshots @ truth.values().mH).abs().square().mean() / truth.values().shape[-1]
         found = find_plane_waves(snapshots.unflatten(2, SIZES), torch.tensor([noise_power]), most=20, false_alarms=0.01)
         off = (found.place[0, 0] - torch.tensor(place) + 0.5) % 1 - 0.5
         errors.append(off * (power / noise_power).sqrt())
@@ -93,9 +100,9 @@ def test_two_waves_in_one_bin_are_told_apart() -> None:
     truth = waves_at((0.11, 0.06, -0.2), (0.11, 0.06, -0.2 + 0.67 / SIZES[2]))
     snapshots = snapshots_of(truth, 7, 0.01).unflatten(2, SIZES)
     found = find_plane_waves(snapshots, torch.tensor([0.01]), most=20, false_alarms=0.01)
-    values = found.values[0]
-    amplitude = torch.linalg.lstsq(values.mT, truth.values[0].mT).solution
-    assert (values.mT @ amplitude - truth.values[0].mT).abs().square().sum() < 0.01
+    values = found.values()[0]
+    amplitude = torch.linalg.lstsq(values.mT, truth.values()[0].mT).solution
+    assert (values.mT @ amplitude - truth.values()[0].mT).abs().square().sum() < 0.01
 
 
 def test_the_band_holds_every_wave_within_it() -> None:
@@ -120,7 +127,7 @@ def test_amplitudes_are_predicted_as_by_the_dense_linear_mmse_estimator() -> Non
     tones = torch.polar(torch.ones_like(angle), angle)
     level = seen.level.flatten()[0].item()
     each = torch.einsum("wf,tf,sf->wts", spectrum[0].to(tones.dtype), tones, tones.conj()) * level**2
-    values = found.values[0].to(tones.dtype)
+    values = found.values()[0].to(tones.dtype)
     gram = values.conj() @ values.mT + 1e-3 * torch.eye(2)
     root = torch.linalg.cholesky(gram)
     whitened = torch.linalg.solve_triangular(
@@ -136,8 +143,7 @@ def test_amplitudes_are_predicted_as_by_the_dense_linear_mmse_estimator() -> Non
 
 def test_spectra_of_overlapping_waves_go_to_the_right_wave() -> None:
     seen, _, _ = two_in_one_bin()
-    spectrum = own_spectra(seen, torch.full((1, 2, FREQUENCIES), 30.0, dtype=torch.float64), within())
-    spectrum = own_spectra(seen, spectrum, within())[0]
+    spectrum = turned(seen, torch.full((1, 2, FREQUENCIES), 30.0, dtype=torch.float64), 4)[0]
     centre = (spectrum * torch.linspace(-HIGHEST, HIGHEST, FREQUENCIES)).sum(-1) / spectrum.sum(-1)
     torch.testing.assert_close(centre, torch.tensor([0.07, -0.04], dtype=torch.float64), rtol=0, atol=0.01)
 
@@ -147,17 +153,16 @@ def test_no_turn_of_the_spectra_lowers_the_likelihood() -> None:
     here = within()
 
     def likelihood(spectrum: Tensor) -> float:
-        each = torch.einsum("wf,sf,tf->wst", spectrum[0], here.past, here.past).to(torch.complex128)
-        mixing, stacked = seen.mixing[0].to(each.dtype), seen.seen[0].flatten(0, 1).to(each.dtype)
-        covariance = torch.einsum("pi,ist,qi->psqt", mixing, each, mixing.conj()).flatten(2).flatten(0, 1)
-        covariance = covariance + torch.eye(len(covariance))
+        each = torch.einsum("wf,sf,tf->wst", spectrum[0], here.past, here.past)
+        covariance = torch.block_diag(*each) + torch.kron(seen.error[0].contiguous(), torch.eye(each.shape[-1]))
+        stacked, covariance = seen.amplitude[0].flatten(0, 1), covariance.to(torch.complex128)
         fit = (stacked.conj() * torch.linalg.solve(covariance, stacked)).real.sum() / stacked.shape[1]
         return -float(fit + torch.linalg.slogdet(covariance).logabsdet)
 
     spectrum = torch.full((1, 2, FREQUENCIES), 3.0, dtype=torch.float64)
     before = likelihood(spectrum)
     for _ in range(3):
-        spectrum = own_spectra(seen, spectrum, here)
+        spectrum = turned(seen, spectrum, 1)
         after = likelihood(spectrum)
         assert after > before - 1e-3
         before = after

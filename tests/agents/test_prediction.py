@@ -429,6 +429,7 @@ def test_an_order_without_a_slot_to_fit_is_refused(agent, order):
         ("kalman", {"floor": 0.0}, "floor: expected more than 0, got 0"),
         ("doppler_lmmse", {"shifted_axes": 4}, "shifted_axes: expected 0 to 3, got 4"),
         ("joint_doppler_lmmse", {"waves": 0}, "waves: expected at least 1, got 0"),
+        ("joint_doppler_lmmse", {"turns": -1}, "turns: expected at least 0, got -1"),
         ("joint_doppler_lmmse", {"false_alarms": 0.0}, "false_alarms: expected more than 0, got 0"),
     ],
 )
