@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wirelessgym.capacity import amplitudes, shares, unit_rows
+from wirelessgym.capacity import unit_rows
 
 from ._linear import active_users
 
@@ -70,8 +70,9 @@ def covariance_wmmse(
         last = turn == iterations - 1
         state = plain if step == 1 or last else _further(state, plain, step)
     w = problem.directions(state[0]) * state[1][..., None]
-    power = shares(w.abs().square().sum(-1), tx_power)
-    return unit_rows(w) * amplitudes(power)[..., None]
+    # One factor for all: a user's own direction and power have no gradient where it's all but silent.
+    power = w.abs().square().sum((-2, -1))
+    return w * (tx_power / power.clamp_min(torch.finfo(power.dtype).tiny)).sqrt()[:, None, None]
 
 
 def expected_rate_bound(mean: Tensor, covariance: Tensor, w: Tensor, noise_power: Tensor) -> Tensor:

@@ -159,3 +159,13 @@ def test_gradients_are_finite_with_absent_users() -> None:
     covariance_wmmse(mean, covariance, noise, power).real.sum().backward()  # type: ignore[no-untyped-call]
     assert mean.grad is not None
     assert bool(torch.view_as_real(mean.grad).isfinite().all())
+
+
+def test_gradients_are_finite_where_a_user_is_all_but_silent() -> None:
+    mean, covariance, noise, power = (x.to(torch.complex64 if x.is_complex() else torch.float32) for x in known(batch=2))
+    mean[:, 1] = mean[:, 0] * 1e-4  # the same direction and far weaker: its precoder shrinks from iteration to iteration
+    mean.requires_grad_()
+    w = covariance_wmmse(mean, covariance, noise, power)
+    assert 0 <= w[:, 1].abs().max() < 1e-12 * w[:, 0].abs().max()
+    expected_rate_bound(mean, covariance, w, noise).sum().backward()
+    assert mean.grad is not None and bool(torch.isfinite(mean.grad).all())
