@@ -161,11 +161,12 @@ def test_gradients_are_finite_with_absent_users() -> None:
     assert bool(torch.view_as_real(mean.grad).isfinite().all())
 
 
-def test_gradients_are_finite_where_a_user_is_all_but_silent() -> None:
-    mean, covariance, noise, power = (x.to(torch.complex64 if x.is_complex() else torch.float32) for x in known(batch=2))
-    mean[:, 1] = mean[:, 0] * 1e-4  # the same direction and far weaker: its precoder shrinks from iteration to iteration
+def test_gradients_are_finite_where_users_fall_silent() -> None:
+    mean, covariance, noise, power = (x.to(torch.complex64 if x.is_complex() else torch.float32) for x in known(batch=64))
+    mean[:, 1] = mean[:, 0] * torch.logspace(-0.5, -4, 64)[:, None]  # in one direction: the weaker one's precoder shrinks away
     mean.requires_grad_()
     w = covariance_wmmse(mean, covariance, noise, power)
-    assert 0 <= w[:, 1].abs().max() < 1e-12 * w[:, 0].abs().max()
-    expected_rate_bound(mean, covariance, w, noise).sum().backward()
-    assert mean.grad is not None and bool(torch.isfinite(mean.grad).all())
+    assert bool((w[:, 1] == 0).any() and (w[:, 1] != 0).any())
+    expected_rate_bound(mean, covariance, w, noise).sum().backward()  # type: ignore[no-untyped-call]
+    assert mean.grad is not None
+    assert bool(torch.view_as_real(mean.grad).isfinite().all())
