@@ -48,7 +48,6 @@ class DictionaryWMMSE(Agent):
     oversampling: int = 4
     iterations: int = ITERATIONS
     tasks = ("precoding",)
-    only_when_named = True  # matrices of antennas are inverted for every user, turn by turn
 
     def __post_init__(self) -> None:
         for name in ("turns", "oversampling", "iterations"):

@@ -52,7 +52,6 @@ class GMMSMC(Agent):
     passes: int = 3
     soft: bool = True
     tasks = ("detection",)
-    only_when_named = True
     training: ClassVar[Training] = "fitted"
 
     def __post_init__(self) -> None:

@@ -70,6 +70,7 @@ class GMMWMMSE(FittedAgent):
 
     checkpoint: str | None = "shipped"
     tasks = ("precoding",)
+    only_when_named = False  # its mixtures come with it
 
     def __post_init__(self) -> None:
         super().__post_init__()

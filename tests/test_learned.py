@@ -221,7 +221,8 @@ def test_agent_specs_tell_weights_apart(trained: Learnable) -> None:
 def test_learned_agents_of_the_registry_take_part_only_when_named() -> None:
     names = {"set_transformer", "cnn_precoder", "universal"}
     assert names <= set(agents_for("precoding"))
-    assert not names & {entry.name for entry in agent_specs(None, ["precoding"])}
+    assert not names & (default := {entry.name for entry in agent_specs(None, ["precoding"])})
+    assert "gmm_wmmse" in default  # fitted, and its mixtures come with it
 
 
 @pytest.mark.parametrize("name", ids("agents"))
