@@ -1,7 +1,7 @@
 """The demo: the universal agent beside every classical baseline, on every task that has a showcase, as tables and as one report.
 
-``python -m wirelessgym.demo [FOLDER]`` needs no network, no GPU and no LLVM, and takes about a minute on two cores. Without the
-language model's packages or weights, the baselines are compared among themselves.
+``python -m wirelessgym.demo [FOLDER]`` needs no network, no GPU and no LLVM, and takes about three minutes on two cores. Without
+the language model's packages or weights, the baselines are compared among themselves.
 """
 
 from __future__ import annotations
