@@ -15,6 +15,7 @@ from torch import Tensor
 from wirelessgym.arrays import to_beams
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
+from wirelessgym.options import require_at_least_one
 from wirelessgym.scenario import Panel
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import fold_subcarriers, over_subcarriers
@@ -48,9 +49,7 @@ class PosteriorPrecoder(LearnedAgent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("width", "blocks", "iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected an integer >= 1, got {getattr(self, name)}")
+        require_at_least_one(self, "width", "blocks", "iterations")
 
     @abstractmethod
     def estimate(self, network: Any, observed: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:

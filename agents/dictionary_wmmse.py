@@ -19,6 +19,7 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
+from wirelessgym.options import require_at_least_one
 from wirelessgym.scenario import Panel
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
@@ -50,9 +51,7 @@ class DictionaryWMMSE(Agent):
     tasks = ("precoding",)
 
     def __post_init__(self) -> None:
-        for name in ("turns", "oversampling", "iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected an integer >= 1, got {getattr(self, name)}")
+        require_at_least_one(self, "turns", "oversampling", "iterations")
 
     @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:

@@ -14,6 +14,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import bits_of
+from wirelessgym.options import require_at_least_one
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
@@ -44,8 +45,7 @@ class EP(Agent):
     tasks = ("detection",)
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ValueError(f"iterations: expected an integer >= 1, got {self.iterations}")
+        require_at_least_one(self, "iterations")
         if not 0 <= self.damping <= 1:
             raise ValueError(f"damping: expected a number in [0, 1], got {self.damping}")
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent, Training
 from wirelessgym.arrays import to_beams
 from wirelessgym.fields import Action, Obs
+from wirelessgym.options import require_at_least_one
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
@@ -55,9 +56,7 @@ class GMMSMC(Agent):
     training: ClassVar[Training] = "fitted"
 
     def __post_init__(self) -> None:
-        SMC(self.paths)
-        if self.passes < 1:
-            raise ValueError(f"passes: expected an integer >= 1, got {self.passes}")
+        require_at_least_one(self, "paths", "passes")
 
     @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:

@@ -22,6 +22,7 @@ from torch import Tensor
 from wirelessgym.arrays import to_beams
 from wirelessgym.fields import Action, Obs
 from wirelessgym.fitted import Episodes, FittedAgent
+from wirelessgym.options import require_at_least_one
 from wirelessgym.scenario import Panel
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
@@ -74,9 +75,7 @@ class GMMWMMSE(FittedAgent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("components", "plane_wave_components", "turns", "iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected an integer >= 1, got {getattr(self, name)}")
+        require_at_least_one(self, "components", "plane_wave_components", "turns", "iterations")
         if self.covariance not in ("full", "toeplitz", "kronecker"):
             raise ValueError(f"covariance: expected full, toeplitz or kronecker, got {self.covariance!r}")
         if not 0 <= self.white_share < 1:

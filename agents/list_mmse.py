@@ -19,6 +19,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import bits_of, llrs_of_logits
+from wirelessgym.options import require_at_least_one
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
@@ -51,8 +52,7 @@ class ListMMSE(Agent):
     tasks = ("detection",)
 
     def __post_init__(self) -> None:
-        if self.list_size < 1:
-            raise ValueError(f"list_size: expected an integer >= 1, got {self.list_size}")
+        require_at_least_one(self, "list_size")
         if self.ratios not in ("exact", "max-log"):
             raise ValueError(f"ratios: expected 'exact' or 'max-log', got {self.ratios!r}")
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import posterior_mean_variance
+from wirelessgym.options import require_at_least_one
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
@@ -46,8 +47,7 @@ class OAMP(Agent):
     tasks = ("detection",)
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ValueError(f"iterations: expected an integer >= 1, got {self.iterations}")
+        require_at_least_one(self, "iterations")
 
     @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:

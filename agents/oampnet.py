@@ -16,6 +16,7 @@ from torch import nn
 from wirelessgym.fields import Action, Obs
 from wirelessgym.learned import LearnedAgent
 from wirelessgym.modulation import posterior_mean_variance
+from wirelessgym.options import require_at_least_one
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
@@ -46,8 +47,7 @@ class OAMPNet(LearnedAgent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layers < 1:
-            raise ValueError(f"layers: expected an integer >= 1, got {self.layers}")
+        require_at_least_one(self, "layers")
         if self.version not in (1, 2):
             raise ValueError(f"version: expected 1 (OAMP-Net) or 2 (OAMP-Net2), got {self.version!r}")
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
 from wirelessgym.modulation import log_likelihoods
+from wirelessgym.options import require_at_least_one
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
@@ -45,8 +46,7 @@ class PairEP(Agent):
     def __post_init__(self) -> None:
         if self.single_turns < 0:
             raise ValueError(f"single_turns: expected an integer >= 0, got {self.single_turns}")
-        if self.pair_turns < 1:
-            raise ValueError(f"pair_turns: expected an integer >= 1, got {self.pair_turns}")
+        require_at_least_one(self, "pair_turns")
         if not 0 < self.damping <= 1:
             raise ValueError(f"damping: expected a number in (0, 1], got {self.damping}")
 

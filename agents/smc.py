@@ -18,6 +18,7 @@ from torch import Tensor
 
 from wirelessgym.agent import Agent
 from wirelessgym.fields import Action, Obs
+from wirelessgym.options import require_at_least_one
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
@@ -42,8 +43,7 @@ class SMC(Agent):
     tasks = ("detection",)
 
     def __post_init__(self) -> None:
-        if self.paths < 1:
-            raise ValueError(f"paths: expected an integer >= 1, got {self.paths}")
+        require_at_least_one(self, "paths")
 
     @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Action:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from wirelessgym.learned import seeded
+from wirelessgym.options import require_at_least_one
 from wirelessgym.spec import TaskSpec
 
 from ._beam_network import ResidualNetwork, Turned
@@ -74,9 +75,7 @@ class VAEWMMSE(PosteriorPrecoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("latent", "samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected an integer >= 1, got {getattr(self, name)}")
+        require_at_least_one(self, "latent", "samples")
 
     def build(self, task: TaskSpec) -> nn.Module:
         """Return fresh weights for the task's array."""

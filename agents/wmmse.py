@@ -18,6 +18,7 @@ from torch import Tensor
 from wirelessgym.agent import Agent
 from wirelessgym.capacity import shares, structured_precoder
 from wirelessgym.fields import Obs
+from wirelessgym.options import require_at_least_one
 from wirelessgym.spec import TaskSpec
 from wirelessgym.subcarriers import over_subcarriers
 
@@ -54,16 +55,14 @@ class WMMSE(Agent):
     tasks = ("precoding",)
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ValueError(f"iterations: expected an integer >= 1, got {self.iterations}")
+        require_at_least_one(self, "iterations")
         if self.initialisation not in get_args(Initialisation):
             raise ValueError(
                 f"initialisation: expected one of {', '.join(get_args(Initialisation))}, got {self.initialisation!r}"
             )
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance: expected a number in [0, 1), got {self.tolerance}")
-        if self.starts < 1:
-            raise ValueError(f"starts: expected an integer >= 1, got {self.starts}")
+        require_at_least_one(self, "starts")
 
     @over_subcarriers
     def act(self, task: TaskSpec, obs: Obs) -> Tensor:

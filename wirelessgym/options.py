@@ -66,6 +66,17 @@ def whole_number(name: str, value: object) -> int:
     return int(value)
 
 
+def require_at_least_one(owner: object, *names: str) -> None:
+    """Check options of an agent that count something.
+
+    Raises:
+        ValueError: for the first that is below 1.
+    """
+    for name in names:
+        if (value := getattr(owner, name)) < 1:
+            raise ValueError(f"{name}: expected an integer >= 1, got {value}")
+
+
 def refusal(problem: Any, schema: Mapping[str, Any]) -> str:
     """What was expected instead, in words, from a complaint of pydantic's and the field's JSON schema."""
     if schema and problem["type"] in OUT_OF_RANGE:

@@ -140,7 +140,7 @@ def test_one_ray_is_foreseen_though_not_better_than_with_known_geometry(ray: tup
     bound = (error / energy).item()
     joint = nmse(make_agent("joint_doppler_lmmse").act(task, observe(channel, noise_power)), channel)
     binned = nmse(make_agent("doppler_lmmse").act(task, observe(channel, noise_power)), channel)
-    # Places cost little; the Doppler shift, which is taken to be spread, costs more: the bins' share of that is the same.
+    # Estimating the ray's place costs little. Most of the error comes from taking its Doppler shift as spread, as bins do too.
     assert bound < joint < 0.05
     assert joint < 2 * binned
 
